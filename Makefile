@@ -1,0 +1,58 @@
+# Two commands matter: `make demo` and `make test`. Everything lives in .venv; nothing outside it is touched.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SENTENCE := I hammered the nail into the leaking ship
+
+.PHONY: demo test lint types layout unit zoo bench docs coverage clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/sociogram look "$(SENTENCE)"
+
+test: lint types layout unit
+
+lint: $(VENV)/.tools
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.tools
+	$(BIN)/mypy
+
+layout: $(VENV)/.tools
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.tools
+	$(BIN)/python -m pytest
+
+# The whole zoo: every config entry of transformers that builds (minutes, not part of `make test`).
+zoo: $(VENV)/.tools
+	$(BIN)/python -m pytest -m zoo tests/zoo
+
+coverage: $(VENV)/.tools
+	$(BIN)/python -m benchmarks.coverage
+
+bench: $(VENV)/.tools
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
+
+# torch first and by its exact version: on machines with a CPU wheel at hand this takes it, elsewhere it costs nothing.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) $$(grep '^torch==' constraints.txt)
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed
+	@$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist site

@@ -1,0 +1,87 @@
+"""Sociogram: watch, measure and steer the conversation between the tokens of real transformer models.
+
+`import sociogram as sg`: everything users need is here. Names are imported when first used, so that importing is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sociogram._version import __version__
+
+if TYPE_CHECKING:
+    from sociogram.core.errors import (
+        AccountError,
+        InputError,
+        MemoryLimitError,
+        ModelNotFoundError,
+        RecordingError,
+        SociogramError,
+        UnsafeModelError,
+        UnsupportedModelError,
+    )
+    from sociogram.models.anatomy import Anatomy
+    from sociogram.models.listing import coverage, known_models, remove_model
+    from sociogram.models.loading import load
+    from sociogram.models.model import Model
+    from sociogram.watch.audit import Audit
+    from sociogram.watch.record import record
+    from sociogram.watch.recording import Recording
+    from sociogram.watch.stored import open_recording
+    from sociogram.watch.worksheet import Worksheet
+
+_HOME = {
+    "load": "models.loading",
+    **dict.fromkeys(("coverage", "known_models", "remove_model"), "models.listing"),
+    "Model": "models.model",
+    "Anatomy": "models.anatomy",
+    "record": "watch.record",
+    "open_recording": "watch.stored",
+    "Recording": "watch.recording",
+    "Audit": "watch.audit",
+    "Worksheet": "watch.worksheet",
+    **dict.fromkeys(
+        (
+            "AccountError", "InputError", "MemoryLimitError", "ModelNotFoundError", "RecordingError", "SociogramError",
+            "UnsafeModelError", "UnsupportedModelError",
+        ),
+        "core.errors",
+    ),
+}  # fmt: skip
+
+__all__ = [
+    "AccountError",
+    "Anatomy",
+    "Audit",
+    "InputError",
+    "MemoryLimitError",
+    "Model",
+    "ModelNotFoundError",
+    "Recording",
+    "RecordingError",
+    "SociogramError",
+    "UnsafeModelError",
+    "UnsupportedModelError",
+    "Worksheet",
+    "__version__",
+    "coverage",
+    "known_models",
+    "load",
+    "open_recording",
+    "record",
+    "remove_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its room when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'sociogram' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f"sociogram.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

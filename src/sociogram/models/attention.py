@@ -1,0 +1,213 @@
+"""The arithmetic of one attention call, with every variation that transformers' families bring to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sociogram.models.masks import LazyMask
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionCall:
+    """One call of a model's attention function: what was asked, advertised and told, and under which rules.
+
+    Attributes:
+        path: the attention module's path in the model (`"model.layers.3.self_attn"`); with `number`, the call's name.
+        number: how often this module called before in this pass (0 for the first call; shared modules call several times).
+        query: `[batch, head, query, d_head]`, after position encoding.
+        key: `[batch, kv_head, key, d_head]`, after position encoding, cached keys included.
+        value: `[batch, kv_head, key, d_value]`.
+        mask: what the model passed: None (all may be read), a `LazyMask`, a boolean or an additive tensor.
+        scale: factor on the dot products.
+        bias: added to the scaled dot products before the mask (relative positions), or None.
+        softcap: scores are squashed to `softcap * tanh(scores / softcap)` before the mask, or None.
+        sink: a score per head (`[head]`) or per query that takes part in the softmax and tells nothing, or None.
+        indices: `[batch, query, n]`, the only keys each query may read (sparse families), or None.
+        dropout: probability on the weights; 0 in evaluation.
+    """
+
+    path: str
+    number: int
+    module: nn.Module = field(repr=False)
+    query: Float[Tensor, "batch head query d_head"] = field(repr=False)
+    key: Float[Tensor, "batch kv_head key d_head"] = field(repr=False)
+    value: Float[Tensor, "batch kv_head key d_value"] = field(repr=False)
+    mask: Tensor | None = field(repr=False)
+    scale: float
+    bias: Tensor | None = field(default=None, repr=False)
+    softcap: float | None = None
+    sink: Tensor | None = field(default=None, repr=False)
+    indices: Tensor | None = field(default=None, repr=False)
+    dropout: float = 0.0
+
+    @property
+    def name(self) -> tuple[str, int]:
+        """The call's name within one pass: module path and call number."""
+        return self.path, self.number
+
+    @property
+    def group(self) -> int:
+        """Query heads per key/value head: query head `h` reads key/value head `h // group`."""
+        return self.query.shape[1] // self.key.shape[1]
+
+
+def _by_group(call: AttentionCall, tensor: Tensor) -> Tensor:
+    """Queries as `[batch, kv_head, group, query, ...]`, so that keys need not be repeated."""
+    return tensor.unflatten(1, (call.key.shape[1], call.group))
+
+
+def raw_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
+    """Scaled dot products of queries and keys, with position bias and soft cap, before any mask."""
+    if call.group == 1:
+        scores = torch.matmul(call.query, call.key.transpose(-1, -2))
+    else:
+        scores = torch.matmul(_by_group(call, call.query), call.key.transpose(-1, -2).unsqueeze(2)).flatten(1, 2)
+    scores = scores.mul_(call.scale) if not scores.requires_grad else scores * call.scale
+    if call.bias is not None:
+        scores = scores + call.bias
+    if call.softcap is not None:
+        scores = torch.tanh(scores / call.softcap) * call.softcap
+    return scores
+
+
+def _indexed(call: AttentionCall) -> Bool[Tensor, "batch 1 query key"] | None:
+    if call.indices is None:
+        return None
+    batch, _, queries, _ = call.query.shape
+    keys = call.key.shape[-2]
+    index = call.indices.reshape(batch, queries, -1).long()
+    listed = torch.zeros(batch, queries, keys + 1, dtype=torch.bool, device=index.device)
+    listed.scatter_(-1, torch.where((index >= 0) & (index < keys), index, keys), True)
+    return listed[..., :keys].unsqueeze(1)
+
+
+def allowed(call: AttentionCall) -> Bool[Tensor, "batch 1 query key"] | None:
+    """True where the query may read the key, or None where the call has no boolean mask (all, or an additive one)."""
+    mask = call.mask
+    if isinstance(mask, LazyMask):
+        permitted: Tensor | None = None if mask.rule.kind == "full" else mask.dense()
+    else:
+        permitted = mask if mask is not None and mask.dtype == torch.bool else None
+    listed = _indexed(call)
+    if permitted is None or listed is None:
+        return listed if permitted is None else permitted
+    return permitted & listed
+
+
+def additive(call: AttentionCall) -> Float[Tensor, "batch heads query key"] | None:
+    """The mask that the model itself had made additive, or None."""
+    mask = call.mask
+    return None if mask is None or isinstance(mask, LazyMask) or mask.dtype == torch.bool else mask
+
+
+def masked_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
+    """Scores as the softmax sees them: minus infinity where the query may not read the key."""
+    scores = raw_scores(call)
+    if (extra := additive(call)) is not None:
+        scores = scores + extra[..., : scores.shape[-1]]
+    if (permitted := allowed(call)) is not None:
+        hidden = ~permitted[..., : scores.shape[-1]]
+        scores = scores.masked_fill(hidden, -torch.inf) if scores.requires_grad else scores.masked_fill_(hidden, -torch.inf)
+    return scores
+
+
+def _sink_column(call: AttentionCall, scores: Tensor) -> Tensor:
+    assert call.sink is not None
+    sink = call.sink.to(scores)
+    if sink.ndim <= 1:
+        sink = sink.reshape(1, -1, 1, 1)
+    return sink.expand(*scores.shape[:-1], 1)
+
+
+def weights_of(
+    call: AttentionCall,
+) -> tuple[Float[Tensor, "batch head query key"], Float[Tensor, "batch head query"] | None]:
+    """Attention weights after the softmax, and the weight that went into the sink where the softmax has one.
+
+    Each row of weights, its sink entry included, sums to 1; a query that may read nothing has a row of zeros, as in torch's
+    scaled_dot_product_attention. Half precision is raised to float32 inside the softmax, as the families do.
+    """
+    scores = masked_scores(call)
+    columns = scores if call.sink is None else torch.cat([scores, _sink_column(call, scores)], dim=-1)
+    wide = columns.float() if columns.dtype in (torch.float16, torch.bfloat16) else columns
+    weights = torch.softmax(wide, dim=-1)
+    if call.sink is None and _has_empty_rows(call):
+        weights = weights.masked_fill(torch.isneginf(wide).all(-1, keepdim=True), 0.0)
+    weights = weights.to(call.value.dtype)
+    if call.sink is None:
+        return weights, None
+    return weights[..., :-1], weights[..., -1]
+
+
+def log_sum_exp(call: AttentionCall) -> Float[Tensor, "batch head query"]:
+    """Logarithm of each row's sum of exponentiated scores, the sink included: `weight = exp(score - log_sum_exp)`."""
+    scores = masked_scores(call)
+    columns = scores if call.sink is None else torch.cat([scores, _sink_column(call, scores)], dim=-1)
+    return torch.logsumexp(columns.float() if columns.dtype in (torch.float16, torch.bfloat16) else columns, dim=-1)
+
+
+def _has_empty_rows(call: AttentionCall) -> bool:
+    """Whether some query may read nothing. A plain causal or full rule never has such a row."""
+    if isinstance(call.mask, LazyMask) and call.mask.rule.kind != "rule" and call.indices is None:
+        return False
+    permitted = allowed(call)
+    empty = permitted is not None and not bool(permitted.any(-1).all())
+    if (extra := additive(call)) is not None:
+        empty = empty or bool(torch.isneginf(extra).all(-1).any())
+    return empty
+
+
+def mix(weights: Tensor, call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
+    """The weighted sum of values per query and head, in the layout that transformers expects back."""
+    if call.dropout:
+        weights = F.dropout(weights, call.dropout, training=True)
+    if call.group == 1:
+        out = torch.matmul(weights, call.value)
+    else:
+        out = torch.matmul(_by_group(call, weights), call.value.unsqueeze(2)).flatten(1, 2)
+    return out.transpose(1, 2).contiguous()
+
+
+def _needs_scores(call: AttentionCall) -> bool:
+    return call.softcap is not None or call.sink is not None or call.indices is not None
+
+
+def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
+    """The same output through torch's own scaled_dot_product_attention, without the weights ever existing.
+
+    Soft caps, sinks and index lists are not in that function's repertoire; those calls are computed in the open.
+    """
+    if _needs_scores(call):
+        return mix(weights_of(call)[0], call)
+    mask, causal = call.mask, False
+    if isinstance(mask, LazyMask):
+        causal = mask.rule.kind == "causal"
+        mask = None if mask.rule.kind != "rule" else mask.dense()
+    elif mask is not None:
+        mask = mask[..., : call.key.shape[-2]]
+    if call.bias is not None:
+        mask, causal = _merge_bias(call, mask, causal), False
+    plain_groups = mask is None and call.group > 1 and call.key.shape[-1] == call.value.shape[-1] <= 256
+    key, value = call.key, call.value
+    if call.group > 1 and not plain_groups:
+        key, value = (t.repeat_interleave(call.group, dim=1) for t in (key, value))
+    out = F.scaled_dot_product_attention(
+        call.query, key, value, mask, call.dropout, causal, scale=call.scale, enable_gqa=plain_groups
+    )
+    return out.transpose(1, 2).contiguous()
+
+
+def _merge_bias(call: AttentionCall, mask: Tensor | None, causal: bool) -> Tensor:
+    bias: Any = call.bias
+    if causal:
+        assert isinstance(call.mask, LazyMask)
+        mask = call.mask.dense()
+    if mask is None:
+        return bias
+    return torch.where(mask, bias, torch.finfo(bias.dtype).min) if mask.dtype == torch.bool else mask + bias

@@ -1,0 +1,346 @@
+"""A run read layer by layer: the numbers of every entry of the account, at the places that the anatomy names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sociogram.core.errors import AccountError
+from sociogram.models.anatomy import Alone, Anatomy, Group, Heard, Layer, NormOp, Op, Read, Rescaling, ScaleOp, Step
+from sociogram.models.attention import AttentionCall, log_sum_exp
+from sociogram.models.constants import constant_value
+from sociogram.models.frozen import FrozenNorm, freeze_norm, projection_matrix
+from sociogram.models.seam import Session, unwatched
+from sociogram.models.trace import Site, at_slot
+
+
+class LayerError(AccountError):
+    """A layer whose numbers could not even be put together."""
+
+    def __init__(self, layer: tuple[str, int, int], reason: str) -> None:
+        """Name the layer by path, call number and part."""
+        super().__init__(f"{layer[0]}: {reason}")
+        self.layer, self.reason = layer, reason
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What one attention call showed at the seam, on its way to becoming messages.
+
+    `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values.
+    """
+
+    query: Float[Tensor, "batch head query d_head"]
+    key: Float[Tensor, "batch kv_head key d_head"]
+    value: Float[Tensor, "batch kv_head key d_value"]
+    weights: Float[Tensor, "batch head query key"] | None
+    sink: Float[Tensor, "batch head query"] | None
+    mixed: Float[Tensor, "batch query head d_value"]
+    scale: float
+    log_sum_exp: Float[Tensor, "batch head query"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class HeardRun:
+    """One attention branch of a run, as an exact sum of messages.
+
+    `message[h, q, k] = scale[q] * (weights[h, q, k] * value[h, k] * gate[q, h]) @ matrix[h]`, and the branch is their sum over
+    heads and keys plus `bias`. `gate` and `scale` are None where the family has none.
+    """
+
+    step: Heard
+    told: Told
+    matrix: Float[Tensor, "head d_value d_model"]
+    bias: Float[Tensor, "*batch_query d_model"]
+    gate: Float[Tensor, "batch query head d_value"] | None
+    scale: Float[Tensor, "batch query"] | None
+    out: Float[Tensor, "batch query d_model"]
+
+    def total(self) -> Float[Tensor, "batch query d_model"]:
+        """The sum of all messages, without the bias."""
+        mixed = self.told.mixed if self.gate is None else self.told.mixed * self.gate
+        total = mixed.flatten(2) @ self.matrix.flatten(0, 1)
+        return total if self.scale is None else total * self.scale[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupRun:
+    """The entries between two stops, and where the stream stood after them."""
+
+    group: Group
+    heard: list[HeardRun]
+    alone: list[tuple[Alone, Float[Tensor, "batch query d_model"]]]
+    rescaling: Float[Tensor, "batch query d_model"] | None
+    after: Float[Tensor, "batch query d_model"]
+
+    def account(self) -> Float[Tensor, "batch query d_model"]:
+        """The move that the entries add up to."""
+        parts = [run.total() + run.bias for run in self.heard] + [value for _, value in self.alone]
+        if self.rescaling is not None:
+            parts.append(self.rescaling)
+        return torch.stack(torch.broadcast_tensors(*parts)).sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRun:
+    """One layer of a run: where the stream stood, and what moved it."""
+
+    layer: Layer
+    before: Float[Tensor, "batch query d_model"]
+    groups: list[GroupRun]
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class Reader:
+    """Collects what a run shows at the sites of an anatomy and hands each layer on as soon as it is complete.
+
+    An observer of the seam. `take` receives each `LayerRun`; `weights` and `totals` say whether the weights and the rows'
+    log-sum-exp are wanted.
+    """
+
+    model: nn.Module
+    anatomy: Anatomy
+    take: Callable[[LayerRun], None]
+    weights: bool = True
+    totals: bool = False
+    _values: dict[Site, Tensor] = field(default_factory=dict)
+    _told: dict[tuple[str, int], Told] = field(default_factory=dict)
+    _numbers: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Plan which sites and calls the readable layers need."""
+        self.layers = [layer for layer in self.anatomy.layers if not layer.problem]
+        self._sites = {site for layer in self.layers for site in _sites(layer)}
+        self._calls = {name for layer in self.layers for step in layer.heard for name in step.calls}
+        self._ends: dict[tuple[str, int], list[Layer]] = {}
+        for layer in self.layers:
+            self._ends.setdefault((layer.path, layer.number), []).append(layer)
+
+    def wants_weights(self, call: AttentionCall) -> bool:
+        """Weights are wanted for the calls of readable layers."""
+        return self.weights and call.name in self._calls
+
+    def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
+        """Keep what the seam showed until the layer is complete."""
+        if call.name in self._calls:
+            total = log_sum_exp(call) if self.totals else None
+            self._told[call.name] = Told(
+                query=call.query.detach(),
+                key=call.key.detach(),
+                value=call.value.detach(),
+                weights=None if weights is None else weights.detach(),
+                sink=None if sink is None else sink.detach(),
+                mixed=output.detach(),
+                scale=call.scale,
+                log_sum_exp=total,
+            )
+
+    def attach(self, session: Session) -> None:
+        """Hook into a session: one hook per module and end, and one where each layer ends."""
+        ends = {(site.path, site.end) for site in self._sites} | {(path, "out") for path, _ in self._ends}
+        for path in sorted({path for path, _ in ends}):
+            inputs = [s for s in self._sites if s.path == path and s.end == "in"]
+            session.on_input(path, partial(self._entered, path, inputs))
+            if (path, "out") in ends:
+                outputs = [s for s in self._sites if s.path == path and s.end == "out"]
+                session.on_output(path, partial(self._left, path, outputs))
+
+    def start_pass(self) -> None:
+        """Forget what an earlier pass left and count calls from 0."""
+        self._values.clear()
+        self._told.clear()
+        self._numbers.clear()
+
+    def _entered(self, path: str, sites: list[Site], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        number = self._numbers[path]
+        self._numbers[path] += 1
+        for site in sites:
+            if site.number == number:
+                self._keep(site, (args, kwargs))
+
+    def _left(self, path: str, sites: list[Site], output: Any) -> None:
+        number = self._numbers[path] - 1
+        for site in sites:
+            if site.number == number:
+                self._keep(site, output)
+        for layer in self._ends.get((path, number), []):
+            with unwatched():
+                self.take(self._checked(layer))
+        if (path, number) in self._ends:
+            self._release(path, number)
+
+    def _checked(self, layer: Layer) -> LayerRun:
+        try:
+            return self._layer(layer)
+        except (RuntimeError, KeyError) as error:
+            where = (layer.path, layer.number, layer.part)
+            raise LayerError(where, f"its numbers do not fit together ({str(error).splitlines()[0]})") from error
+
+    def _keep(self, site: Site, where: Any) -> None:
+        try:
+            self._values[site] = at_slot(where, site.slot).detach().clone()
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise AccountError(
+                f"{site.path} was called in another form than when the anatomy was found (nothing at {site.slot}, {site.end}). "
+                "Record the same kind of input that the anatomy was made for, or make it anew with model.find_anatomy(inputs)."
+            ) from error
+
+    def _release(self, path: str, number: int) -> None:
+        inside = path + "."
+        for site in [s for s in self._values if s.path == path or s.path.startswith(inside)]:
+            del self._values[site]
+        for name in [n for n in self._told if n[0] == path or n[0].startswith(inside)]:
+            del self._told[name]
+
+    def _layer(self, layer: Layer) -> LayerRun:
+        assert layer.before is not None
+        before = self._values[layer.before]
+        shape = (before.shape[0] if before.ndim > 2 else 1, -1, before.shape[-1])
+        as_tokens = partial(_as_tokens, shape=before.reshape(shape).shape)
+        groups = [self._group(group, as_tokens) for group in layer.groups]
+        return LayerRun(layer, as_tokens(before), groups, tuple(before.shape))
+
+    def _group(self, group: Group, as_tokens: Callable[[Tensor], Tensor]) -> GroupRun:
+        heard = [self._heard(step, as_tokens) for step in group.steps if isinstance(step, Heard)]
+        alone = [(s, as_tokens(self._read(s.read))) for s in group.steps if isinstance(s, Alone)]
+        changes = [s for s in group.steps if isinstance(s, Rescaling)]
+        moves = [as_tokens(self._read(s.after)) - as_tokens(self._read(s.before)) for s in changes]
+        rescaling = torch.stack(moves).sum(0) if moves else None
+        return GroupRun(group, heard, alone, rescaling, as_tokens(self._values[group.stop]))
+
+    def _read(self, read: Read) -> Tensor:
+        """The value at a site, taken through the operations between there and the stream."""
+        value = self._values[read.site]
+        for op in read.ops:
+            value = self._values[op.after] if isinstance(op, NormOp) else scaled(self.model, value, op)
+        return value * read.sign
+
+    def _heard(self, step: Heard, as_tokens: Callable[[Tensor], Tensor]) -> HeardRun:
+        told = _join([self._told[name] for name in step.calls])
+        taken = self._values[step.taken]
+        module = self.model.get_submodule(step.projection)
+        matrix, bias = projection_matrix(module, taken.shape[-1], taken)
+        matrix, bias = matrix * step.projected.sign, bias * step.projected.sign
+        scale: Tensor | None = None
+        for op in step.projected.ops:
+            matrix, bias, scale = self._through(op, matrix, bias, scale, as_tokens)
+        shape = told.mixed.shape
+        out = as_tokens(self._read(step.projected))
+        if shape[:2] != out.shape[:2]:
+            raise RuntimeError("tokens are re-arranged between the attention call and the stream")
+        matrix = matrix.unflatten(0, (shape[2], shape[3]))
+        gate = _gate(taken.reshape(shape), told.mixed) if step.gated else None
+        return HeardRun(step, told, matrix, bias, gate, scale, out)
+
+    def _through(self, op: Op, matrix: Tensor, bias: Tensor, scale: Tensor | None, as_tokens: Callable[[Tensor], Tensor]) -> Any:
+        """A projection's matrix, bias and scale per token, carried on through one operation of the branch."""
+        if isinstance(op, ScaleOp):
+            return scaled(self.model, matrix, op), scaled(self.model, bias, op), scale
+        before, after = as_tokens(self._values[op.before]), as_tokens(self._values[op.after])
+        norm = frozen_norm(self.model, op, before)
+        step = norm.scale(before, after)
+        bias = norm.linear(bias) * step[..., None] + norm.bias
+        return norm.linear(matrix), bias, step if scale is None else scale * step
+
+
+def scaled(model: nn.Module, value: Tensor, op: ScaleOp) -> Tensor:
+    """A value times (or divided by) a constant factor of the branch."""
+    constant = op.factor
+    factor = constant.number if constant.expression is None else constant_value(model, constant.expression).to(value)
+    return value / factor if op.divide else value * factor
+
+
+def frozen_norm(model: nn.Module, op: NormOp, like: Tensor) -> FrozenNorm:
+    """The frozen form of a norm that was one when the anatomy was found.
+
+    Raises:
+        AccountError: it no longer acts as one.
+    """
+    norm = freeze_norm(model.get_submodule(op.path), like.shape[-1], like)
+    if norm is None:
+        raise AccountError(f"{op.path} no longer acts as the norm it was when the anatomy was found")
+    return norm
+
+
+def effective_matrix(model: nn.Module, step: Heard, width: int) -> Float[Tensor, "inner d_model"]:
+    """A branch's output projection with the frozen norms and factors that follow it, without the norms' scale per token."""
+    module = model.get_submodule(step.projection)
+    like = torch.zeros((), dtype=_dtype_of(module), device=_device_of(module))
+    with unwatched():
+        matrix = projection_matrix(module, width, like)[0] * step.projected.sign
+        for op in step.projected.ops:
+            matrix = scaled(model, matrix, op) if isinstance(op, ScaleOp) else frozen_norm(model, op, matrix).linear(matrix)
+    return matrix.detach()
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def _as_tokens(value: Tensor, shape: torch.Size) -> Tensor:
+    return value.reshape(shape)
+
+
+def _gate(taken: Tensor, mixed: Tensor) -> Tensor:
+    """What the projection's input is, per channel, of the attention's output; 0 where there was nothing to gate."""
+    return torch.where(mixed == 0, torch.zeros_like(mixed), taken / torch.where(mixed == 0, torch.ones_like(mixed), mixed))
+
+
+def _join(told: list[Told]) -> Told:
+    """Several calls whose outputs are joined along the tokens, as one: weights in blocks on the diagonal."""
+    if len(told) == 1:
+        return told[0]
+    weights, sinks = [t.weights for t in told], [t.sink for t in told]
+    return Told(
+        query=torch.cat([t.query for t in told], 2),
+        key=torch.cat([t.key for t in told], 2),
+        value=torch.cat([t.value for t in told], 2),
+        weights=None if any(w is None for w in weights) else _blocks([w for w in weights if w is not None]),
+        sink=None if any(s is None for s in sinks) else torch.cat([s for s in sinks if s is not None], -1),
+        mixed=torch.cat([t.mixed for t in told], 1),
+        scale=told[0].scale,
+    )
+
+
+def _blocks(parts: list[Tensor]) -> Tensor:
+    queries, keys = sum(p.shape[-2] for p in parts), sum(p.shape[-1] for p in parts)
+    whole = parts[0].new_zeros((*parts[0].shape[:2], queries, keys))
+    row = column = 0
+    for part in parts:
+        whole[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
+        row, column = row + part.shape[-2], column + part.shape[-1]
+    return whole
+
+
+def _sites(layer: Layer) -> Iterator[Site]:
+    assert layer.before is not None
+    yield layer.before
+    for group in layer.groups:
+        yield group.stop
+        for step in group.steps:
+            if isinstance(step, Heard):
+                yield step.taken
+            for read in _reads(step):
+                yield read.site
+                for op in read.ops:
+                    if isinstance(op, NormOp):
+                        yield op.before
+                        yield op.after
+
+
+def _reads(step: Step) -> tuple[Read, ...]:
+    if isinstance(step, Heard):
+        return (step.projected,)
+    return (step.read,) if isinstance(step, Alone) else (step.before, step.after)

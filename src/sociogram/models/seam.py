@@ -1,0 +1,260 @@
+"""The one door: an attention function and a mask function that transformers calls inside its own, unchanged forward pass.
+
+Observers see every attention call of a run. Who observes lives in a ContextVar, so that threads and nested runs never meet; the
+model is switched to our implementation only while a session is open and switched back in `finally`. With nobody watching, a
+call goes straight to torch's own scaled_dot_product_attention.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from sociogram.core.errors import UnsupportedModelError
+from sociogram.models.attention import AttentionCall, mix, straight, weights_of
+from sociogram.models.masks import lazy_mask
+
+IMPLEMENTATION = "sociogram"
+
+
+class Observer(Protocol):
+    """Somebody who watches attention calls."""
+
+    def wants_weights(self, call: AttentionCall) -> bool:
+        """Whether this call's weights are needed; if nobody wants them they are never computed."""
+
+    def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
+        """One call, as it happened: `weights` `[batch, head, query, key]` (or None), `output` `[batch, query, head, d_value]`."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One run under observation: its observers, the names of its modules, and how often each has called."""
+
+    model: nn.Module
+    observers: tuple[Observer, ...]
+    paths: dict[nn.Module, str]
+    calls: Counter[str] = field(default_factory=Counter)
+    hooks: list[RemovableHandle] = field(default_factory=list)
+
+    def start_pass(self) -> None:
+        """A new forward pass begins: call numbers start again at 0."""
+        self.calls.clear()
+
+    def is_active(self) -> bool:
+        """Whether the code that asks runs inside this session (and not in another thread that shares the model)."""
+        return _session.get() is self
+
+    def on_input(self, path: str, hook: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> None:
+        """Call `hook(args, kwargs)` before each forward of the module at `path`, within this session only."""
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self.is_active():
+                hook(args, kwargs)
+
+        module = self.model.get_submodule(path)
+        self.hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
+
+    def on_output(self, path: str, hook: Callable[[Any], None]) -> None:
+        """Call `hook(output)` after each forward of the module at `path`, within this session only."""
+
+        def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+            if self.is_active():
+                hook(output)
+
+        self.hooks.append(self.model.get_submodule(path).register_forward_hook(after))
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for hook in self.hooks:
+            hook.remove()
+
+
+_session: ContextVar[Session | None] = ContextVar("sociogram_session", default=None)
+
+
+def _scale(query: Tensor, scaling: float | Tensor | None) -> float:
+    return float(scaling) if scaling is not None else query.shape[-1] ** -0.5
+
+
+def attention_function(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Sociogram's attention function for transformers' `AttentionInterface`.
+
+    A mask of None means that every query may read every key, whatever a module's `is_causal` flag says: our mask function
+    returns None only there.
+    """
+    session = _session.get()
+    path = "" if session is None else session.paths.get(module, "")
+    number = 0 if session is None else session.calls[path]
+    sink = kwargs.get("s_aux")
+    call = AttentionCall(
+        path=path,
+        number=number,
+        module=module,
+        query=query,
+        key=key,
+        value=value,
+        mask=attention_mask,
+        scale=_scale(query, scaling),
+        bias=kwargs.get("position_bias"),
+        softcap=kwargs.get("softcap"),
+        sink=kwargs.get("sinks") if sink is None else sink,
+        indices=kwargs.get("indices"),
+        dropout=dropout if module.training else 0.0,
+    )
+    if session is None:
+        return straight(call), None
+    session.calls[path] += 1
+    return _watched(session, call), None
+
+
+def _watched(session: Session, call: AttentionCall) -> Tensor:
+    if any(observer.wants_weights(call) for observer in session.observers):
+        weights, sink = weights_of(call)
+        output = mix(weights, call)
+    else:
+        weights, sink, output = None, None, straight(call)
+    for observer in session.observers:
+        observer.observe(call, weights, sink, output)
+    return output
+
+
+_registered = threading.Lock()
+
+
+def _register() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    with _registered:
+        AttentionInterface.register(IMPLEMENTATION, attention_function)
+        AttentionMaskInterface.register(IMPLEMENTATION, lazy_mask)
+
+
+class _Switch:
+    """The implementation names of one model, switched to ours while at least one session is open."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.users = 0
+        self.before: list[tuple[Any, Any]] = []
+
+    def on(self, hf: Any) -> None:
+        with self.lock:
+            if self.users == 0:
+                _register()
+                self.before = [(config, config._attn_implementation_internal) for config in _configs(hf)]
+                try:
+                    _set_implementation(hf)
+                except BaseException:
+                    self._restore()
+                    raise
+            self.users += 1
+
+    def off(self) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                self._restore()
+
+    def _restore(self) -> None:
+        for config, implementation in self.before:
+            config._attn_implementation_internal = implementation
+        self.before = []
+
+
+_switches: weakref.WeakKeyDictionary[nn.Module, _Switch] = weakref.WeakKeyDictionary()
+_switches_lock = threading.Lock()
+
+
+def _configs(hf: Any) -> list[Any]:
+    """Every config object that a module of the model holds or a config nests, once each."""
+    found: dict[int, Any] = {}
+
+    def visit(config: Any) -> None:
+        if config is None or id(config) in found or not hasattr(config, "_attn_implementation_internal"):
+            return
+        found[id(config)] = config
+        for name in getattr(config, "sub_configs", {}):
+            visit(getattr(config, name, None))
+
+    for module in hf.modules():
+        visit(getattr(module, "config", None))
+    return list(found.values())
+
+
+def _set_implementation(hf: Any) -> None:
+    """transformers' own switch, without its log lines about parts that stay as they are: the anatomy names those."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        hf.set_attn_implementation(IMPLEMENTATION)
+    except (KeyError, ValueError) as error:
+        raise UnsupportedModelError(
+            f"{type(hf).__name__} does not accept an attention function from outside ({error}), so that its attention cannot "
+            "be read. `sociogram models --coverage` lists the families that can."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _refuse_compiled(hf: Any) -> None:
+    if hasattr(hf, "_orig_mod") or getattr(hf, "_compiled_call_impl", None) is not None:
+        raise UnsupportedModelError(
+            "The model is compiled (torch.compile): its attention calls are fused into code that no longer passes the seam. "
+            "Give sg.load the model from before compiling."
+        )
+
+
+@contextmanager
+def watching(hf: Any, observers: Sequence[Observer]) -> Iterator[Session]:
+    """Open a session on a transformers model: inside, each attention call of this context reaches the observers.
+
+    Args:
+        hf: the `PreTrainedModel`; its attention implementation is switched on entry and restored on exit, whatever happens.
+        observers: who watches, in order.
+
+    Raises:
+        UnsupportedModelError: the model refuses foreign attention functions, or is compiled.
+    """
+    _refuse_compiled(hf)
+    with _switches_lock:
+        switch = _switches.setdefault(hf, _Switch())
+    session = Session(hf, tuple(observers), {module: name for name, module in hf.named_modules()})
+    switch.on(hf)
+    token = _session.set(session)
+    try:
+        yield session
+    finally:
+        _session.reset(token)
+        session.close()
+        switch.off()
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Inside, this context's session sees nothing: for asking a module a question in the middle of a run."""
+    token = _session.set(None)
+    try:
+        yield
+    finally:
+        _session.reset(token)

@@ -1,0 +1,81 @@
+"""The proof of an anatomy: on a real pass, every layer's entries must add up to the model's own stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sociogram.models.anatomy import Anatomy
+from sociogram.models.readout import GroupRun, LayerError, LayerRun, Reader
+from sociogram.models.seam import watching
+
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
+"""Largest relative error with which an anatomy is taken for right, by dtype; what a run really has is in its audit."""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How well one group of a layer closes: |account - model|, absolute and relative to the model's own move, worst token."""
+
+    absolute: float
+    relative: float
+    branch: float
+
+    @classmethod
+    def of(cls, before: Tensor, group: GroupRun) -> Closing:
+        """Compare a group's account with the model's stream, and each attention branch with the sum of its messages."""
+        move = group.after - before
+        error = (group.account() - move).norm(dim=-1)
+        branches = [relative_error((run.total() + run.bias - run.out).norm(dim=-1), run.out.norm(dim=-1)) for run in group.heard]
+        return cls(float(error.max()), relative_error(error, move.norm(dim=-1)), max(branches, default=0.0))
+
+
+def relative_error(error: Tensor, size: Tensor) -> float:
+    """The worst token's error over its size; a token that the model does not move counts with the largest move instead."""
+    floor = size.max() * torch.finfo(size.dtype).eps
+    if not bool(torch.isfinite(error).all()):
+        return float("nan")
+    return float((error / torch.where(size > floor, size, size.max().clamp_min(torch.finfo(size.dtype).tiny))).max())
+
+
+def closings(run: LayerRun) -> list[Closing]:
+    """One `Closing` per group of a layer."""
+    before = run.before
+    result = []
+    for group in run.groups:
+        result.append(Closing.of(before, group))
+        before = group.after
+    return result
+
+
+def verified(model: nn.Module, inputs: Mapping[str, Any], anatomy: Anatomy) -> Anatomy:
+    """The anatomy with the layers marked that do not add up on this pass, whatever structure said of them."""
+    problems: dict[tuple[str, int, int], str] = {}
+
+    def judge(run: LayerRun) -> None:
+        tolerance = TOLERANCE.get(run.before.dtype, 1e-3)
+        worst = max((max(c.relative, c.branch) for c in closings(run)), default=0.0)
+        if not worst <= tolerance:
+            problems[run.layer.path, run.layer.number, run.layer.part] = "the entries do not add up to the stream"
+
+    readable = anatomy
+    while True:
+        problems_before = dict(problems)
+        try:
+            _read_once(model, inputs, Reader(model, readable, judge))
+        except LayerError as error:
+            problems[error.layer] = error.reason
+        if problems == problems_before:
+            return readable
+        layers = [replace(x, problem=problems.get((x.path, x.number, x.part), x.problem)) for x in anatomy.layers]
+        readable = replace(anatomy, layers=tuple(replace(x, groups=()) if x.problem else x for x in layers))
+
+
+def _read_once(model: nn.Module, inputs: Mapping[str, Any], reader: Reader) -> None:
+    with torch.no_grad(), watching(model, [reader]) as session:
+        reader.attach(session)
+        model(**inputs)

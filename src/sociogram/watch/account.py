@@ -1,0 +1,101 @@
+"""The arithmetic of messages: what each token told each other token, as numbers and as vectors, from a recording's arrays.
+
+    message[h, q, k] = scale[q] * (weights[h, q, k] * value[h, k] * gate[h, q]) @ matrix[h]
+
+`matrix` is the output projection with the branch's frozen norms and factors in it; `gate` and `scale` are 1 in most families.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sociogram.core.errors import AccountError
+from sociogram.models.anatomy import Layer
+from sociogram.models.verify import Closing
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """One layer's attention branch of one sequence, ready to be asked."""
+
+    weights: Float[Tensor, "head query key"]
+    value: Float[Tensor, "head key d_value"]
+    matrix: Float[Tensor, "head d_value d_model"]
+    bias: Float[Tensor, "query d_model"]
+    out: Float[Tensor, "query d_model"]
+    gate: Float[Tensor, "head query d_value"] | None = None
+    scale: Float[Tensor, " query"] | None = None
+
+    def norms(self) -> Float[Tensor, "head query key"]:
+        """Norm of every message (Kobayashi et al. 2020). With a gate per channel each reader needs its own value norms."""
+        triangle = torch.linalg.qr(self.matrix.transpose(1, 2), mode="r").R
+        if self.gate is None:
+            sizes = torch.einsum("hkd,hed->hke", self.value, triangle).norm(dim=-1)[:, None, :]
+        else:
+            sizes = torch.stack([self._gated_sizes(triangle, q) for q in range(self.weights.shape[1])], 1)
+        return self._scaled(self.weights * sizes)
+
+    def _gated_sizes(self, triangle: Tensor, query: int) -> Float[Tensor, "head key"]:
+        assert self.gate is not None
+        return torch.einsum("hkd,hed->hke", self.value * self.gate[:, query, None], triangle).norm(dim=-1)
+
+    def _scaled(self, numbers: Float[Tensor, "head query key"]) -> Float[Tensor, "head query key"]:
+        return numbers if self.scale is None else numbers * self.scale.abs()[:, None]
+
+    def along(self, directions: Float[Tensor, "query d_model"]) -> Float[Tensor, "head query key"]:
+        """Inner product of every message with its reader's direction."""
+        turned = torch.einsum("hdm,qm->hqd", self.matrix, directions)
+        if self.gate is not None:
+            turned = turned * self.gate
+        if self.scale is not None:
+            turned = turned * self.scale[:, None]
+        return self.weights * (turned @ self.value.transpose(1, 2))
+
+    def contributions(self) -> Float[Tensor, "head query key"]:
+        """(message . D) / (D . D), D the branch's whole output at the reader; with the bias's share a reader's sum is 1."""
+        return self.along(self.out / self.out.square().sum(-1, keepdim=True))
+
+    def vectors(self, head: Tensor, query: Tensor, key: Tensor) -> Float[Tensor, "edge d_model"]:
+        """The message of each edge as a vector."""
+        told = self.weights[head, query, key][:, None] * self.value[head, key]
+        if self.gate is not None:
+            told = told * self.gate[head, query]
+        vectors = torch.einsum("ed,edm->em", told, self.matrix[head])
+        return vectors if self.scale is None else vectors * self.scale[query][:, None]
+
+    def mixed(self, weights: Tensor | None = None) -> Float[Tensor, "query d_model"]:
+        """Sum of messages over heads and keys, optionally with other weights (the diagonal alone, say)."""
+        told = (self.weights if weights is None else weights) @ self.value
+        if self.gate is not None:
+            told = told * self.gate
+        total = torch.einsum("hqd,hdm->qm", told, self.matrix)
+        return total if self.scale is None else total * self.scale[:, None]
+
+    def from_itself(self) -> Float[Tensor, "query d_model"]:
+        """What each reader told itself, heads summed. Zero where keys are another sequence's."""
+        return self.mixed(torch.diag_embed(torch.diagonal(self.weights, dim1=1, dim2=2)))
+
+    def from_others(self) -> Float[Tensor, "query d_model"]:
+        """What each reader heard from tokens other than itself, heads summed: a sum of its own, not a difference."""
+        others = self.weights.clone()
+        torch.diagonal(others, dim1=1, dim2=2).zero_()
+        return self.mixed(others)
+
+
+def name_the_gap(layer: Layer, label: str, closing: Closing) -> AccountError:
+    """The error for an account that does not close: which layer, which part, how far off."""
+    if not closing.branch <= closing.relative / 10:
+        part = (
+            "the messages and the bias do not sum to the attention branch's output (output projection, value bias, gate or norm)"
+        )
+    else:
+        part = "attention adds up, but another entry (MLP, norm or residual) is missing or was changed"
+    return AccountError(
+        f"the account of layer {layer.index} ({layer.path}, {label}) does not add up: off by {closing.relative:.1e} of the "
+        f"model's move ({closing.absolute:.1e} absolute): {part}. Nothing is shown of a layer whose numbers do not reconcile; "
+        f"please report the model's architecture."
+    )

@@ -1,0 +1,176 @@
+"""From the layers of a run to labelled arrays: one xarray Dataset per stack, and one for cross-attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.readout import HeardRun, LayerRun
+from sociogram.models.verify import Closing, closings
+from sociogram.watch.rows import Rows, as_float
+
+DIMS: dict[str, tuple[str, ...]] = {
+    "weights": ("head", "query", "key"),
+    "sink_weight": ("head", "query"),
+    "value_norm": ("head", "key"),
+    "value_vector": ("head", "key", "d_value"),
+    "query_vector": ("head", "query", "d_head"),
+    "key_vector": ("head", "key", "d_head"),
+    "output_projection": ("head", "d_value", "d_model"),
+    "log_sum_exp": ("head", "query"),
+    "head_gate": ("head", "query", "d_value"),
+    "message_scale": ("query",),
+    **dict.fromkeys(("attention_out", "mlp_out", "bias", "rescaling", "opaque"), ("query", "d_model")),
+}
+"""Dimensions of each variable after `layer` (and a leading `sequence` where there are several)."""
+SHARED = frozenset({"output_projection"})
+"""Variables that are the model's, not one sequence's."""
+
+
+@dataclass(eq=False)
+class StackBuilder:
+    """Fills the arrays of one stack while the run goes on."""
+
+    layers: tuple[Layer, ...]
+    names: frozenset[str]
+    cross: bool = False
+    rows: dict[str, Rows] = field(default_factory=dict)
+    stops: list[tuple[int, str, Tensor]] = field(default_factory=list)
+    closings: dict[int, list[Closing]] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
+    scales: dict[int, float] = field(default_factory=dict)
+    same_width: bool = True
+
+    def take(self, run: LayerRun) -> None:
+        """Enter one layer of the run."""
+        index = run.layer.index
+        self.closings[index] = closings(run)
+        if not self.cross:
+            self._stream(index, run)
+            self._entries(index, run)
+        for group in run.groups:
+            for heard in group.heard:
+                if heard.step.cross == self.cross:
+                    self._heard(index, heard)
+
+    def _stream(self, index: int, run: LayerRun) -> None:
+        if "residual" not in self.names:
+            return
+        if not self.stops or not torch.equal(self.stops[-1][2], run.before):
+            self.stops.append((index, "input", run.before))
+        self.starts[index] = len(self.stops) - 1
+        self.stops += [(index, group.group.label, group.after) for group in run.groups]
+
+    def _entries(self, index: int, run: LayerRun) -> None:
+        alone = {kind: [v for g in run.groups for s, v in g.alone if s.kind == kind] for kind in ("mlp", "opaque")}
+        changes = [g.rescaling for g in run.groups if g.rescaling is not None]
+        for name, parts in (("mlp_out", alone["mlp"]), ("opaque", alone["opaque"]), ("rescaling", changes)):
+            if parts:
+                self._put(name, index, torch.stack(parts).sum(0) if len(parts) > 1 else parts[0])
+
+    def _heard(self, index: int, heard: HeardRun) -> None:
+        told = heard.told
+        group = told.mixed.shape[2] // told.value.shape[1]
+        self.scales[index] = told.scale
+        self.same_width &= told.query.shape[-1] == told.value.shape[-1]
+        self._put("attention_out", index, heard.out)
+        if bool(heard.bias.any()):
+            self._put("bias", index, heard.bias.expand_as(heard.out))
+        if told.weights is not None:
+            self._put("weights", index, told.weights)
+        if told.sink is not None:
+            self._put("sink_weight", index, told.sink, always=True)
+        if "value_norm" in self.names:
+            self._put("value_norm", index, value_norms(told.value, heard.matrix))
+        self._vectors(index, heard, group)
+
+    def _vectors(self, index: int, heard: HeardRun, group: int) -> None:
+        told = heard.told
+        for name, vectors in (("value_vector", told.value), ("key_vector", told.key)):
+            if name in self.names:
+                repeats = group if vectors.shape[1] != told.mixed.shape[2] else 1
+                self._put(name, index, vectors.repeat_interleave(repeats, dim=1))
+        self._put("query_vector", index, told.query)
+        self._put("output_projection", index, heard.matrix)
+        if heard.gate is not None:
+            self._put("head_gate", index, heard.gate.transpose(1, 2), always=True)
+        if heard.scale is not None:
+            self._put("message_scale", index, heard.scale, always=True)
+        if told.log_sum_exp is not None:
+            self._put("log_sum_exp", index, told.log_sum_exp)
+
+    def _put(self, name: str, index: int, value: Tensor, *, always: bool = False) -> None:
+        if always or name in self.names:
+            self.rows.setdefault(name, Rows(len(self.layers))).put(index, value)
+
+    def dataset(self, several: bool) -> xr.Dataset:
+        """The labelled arrays; with `several` a leading `sequence` dimension, else the only sequence without one."""
+        variables: dict[str, Any] = {}
+        for name, rows in self.rows.items():
+            array = rows.finish()
+            if array is not None:
+                variables[name] = _labelled(name, array, several)
+        if self.stops:
+            stack = np.stack([as_float(stop).numpy() for *_, stop in self.stops])
+            variables["residual"] = _arranged(("stop", "query", "d_model"), stack, several)
+        if self.same_width:
+            variables = {
+                name: (tuple("d_head" if d == "d_value" else d for d in dims), a) for name, (dims, a) in variables.items()
+            }
+        return xr.Dataset(variables, coords=self._coords(variables))
+
+    def _coords(self, variables: dict[str, Any]) -> dict[str, Any]:
+        sizes = {d: n for dims, a in variables.values() for d, n in zip(dims, a.shape, strict=True)}
+        coords: dict[str, Any] = {d: np.arange(sizes[d]) for d in ("stop", "head", "query", "key", "sequence") if d in sizes}
+        coords["layer"] = np.arange(len(self.layers))
+        coords["status"] = ("layer", np.array([layer.status for layer in self.layers]))
+        coords["placement"] = ("layer", np.array([layer.placement for layer in self.layers]))
+        coords["score_scale"] = ("layer", np.array([self.scales.get(i, np.nan) for i in range(len(self.layers))]))
+        if "stop" in sizes:
+            coords["stop_layer"] = ("stop", np.array([layer for layer, _, _ in self.stops]))
+            coords["stop_part"] = ("stop", np.array([part for _, part, _ in self.stops]))
+            coords["layer_start"] = ("layer", np.array([self.starts.get(i, -1) for i in range(len(self.layers))]))
+        return coords
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def _labelled(name: str, array: np.ndarray, several: bool) -> tuple[tuple[str, ...], np.ndarray]:
+    if name in SHARED:
+        return ("layer", *DIMS[name]), array
+    return _arranged(("layer", *DIMS[name]), array, several)
+
+
+def _arranged(dims: tuple[str, ...], array: np.ndarray, several: bool) -> tuple[tuple[str, ...], np.ndarray]:
+    """Rows come as `[row, sequence, ...]`: put the sequence first, or take the only one."""
+    return (("sequence", *dims), array.swapaxes(0, 1)) if several else (dims, array[:, 0])
+
+
+def value_norms(value: Tensor, matrix: Tensor) -> Tensor:
+    """Norm of `value[k] @ W_O[h]` per query head and key, through the triangular factor of W_O (d_head wide, not d_model).
+
+    Shapes: `value` `[batch, kv_head, key, d_value]`, `matrix` `[head, d_value, d_model]`, result `[batch, head, key]`.
+    """
+    wide = matrix.float() if matrix.dtype in _HALF else matrix
+    triangle = torch.linalg.qr(wide.transpose(1, 2), mode="r").R  # matrix[h].T = Q R, so |v @ matrix[h]| = |R v|
+    group = matrix.shape[0] // value.shape[1]
+    turned = torch.einsum("bgkd,ghed->bghke", value.to(wide.dtype), triangle.unflatten(0, (value.shape[1], group)))
+    return turned.norm(dim=-1).flatten(1, 2)
+
+
+def builders(anatomy: Anatomy, names: frozenset[str]) -> dict[str, list[StackBuilder]]:
+    """For each stack its builder, and a second one for cross-attention where the stack listens to another sequence."""
+    result: dict[str, list[StackBuilder]] = {}
+    for stack in anatomy.stacks:
+        layers = anatomy.stack(stack)
+        result[stack] = [StackBuilder(layers, names)]
+        if any(step.cross for layer in layers for step in layer.heard):
+            result[stack].append(StackBuilder(layers, names, cross=True))
+    return result

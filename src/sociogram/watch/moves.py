@@ -1,0 +1,109 @@
+"""How far each token moved in each layer, and who moved it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sociogram.watch.audit import stream
+from sociogram.watch.recording import tensor
+
+if TYPE_CHECKING:
+    from sociogram.watch.recording import Recording
+
+
+def moves(rec: Recording) -> pd.DataFrame:
+    """Norms of what moved each token in each layer of the main stack.
+
+    Returns:
+        One row per layer and token: `layer, query, token, moved` (the model's own move), `from_others` (sum of messages from
+        other tokens), `from_itself` (its messages to itself), `from_source` (from another sequence, where the stack listens to
+        one), `mlp`, `rest` (biases, norms, opaque mixers), `attention` (the whole attention branch) and `self_share`, the
+        token's own share of the summed norms of all messages that it heard (NaN in layers without messages).
+        `attrs["self_share_correlation"]` is Spearman's rank correlation, over tokens and layers, of `self_share` with the
+        attention branch's move relative to the token's norm: `{"all": ..., "without_first": ...}`.
+
+    Raises:
+        RecordingError: what is needed was not kept.
+
+    Misleads: norms do not add up (moves can cancel); vectors do, and the audit is about those.
+    """
+    tables = [_layer(rec, index) for index in range(rec.dataset.sizes["layer"])]
+    table = pd.concat([t for t in tables if t is not None], ignore_index=True)
+    table.attrs["self_share_correlation"] = {
+        "all": _correlation(table),
+        "without_first": _correlation(table[table["query"] > 0]),
+    }
+    return table.drop(columns="relative")
+
+
+def _layer(rec: Recording, index: int) -> pd.DataFrame | None:
+    dataset = rec.dataset.isel(layer=index)
+    status = str(dataset["status"].values)
+    if status == "unsupported":
+        return None
+    before, after = stream(rec, rec.main, index)
+    parts: dict[str, Tensor | None] = dict.fromkeys(("from_others", "from_itself", "from_source", "attention", "self_share"))
+    rest: list[Tensor] = []
+    if status == "closed":
+        parts |= _heard(rec, index, rest)
+    rest += [t for name in ("rescaling", "opaque") if (t := _entry(rec, index, name)) is not None]
+    mlp = _entry(rec, index, "mlp_out")
+    share = parts.pop("self_share")
+    columns = {name: _norm(value, before) for name, value in parts.items()}
+    nothing = torch.full(before.shape[:1], float("nan"))
+    table = pd.DataFrame(
+        {
+            "layer": index,
+            "query": range(len(before)),
+            "token": dataset["query_token"].values,
+            "moved": (after - before).norm(dim=-1).numpy(),
+            **{name: value.numpy() for name, value in columns.items()},
+            "mlp": _norm(mlp, before).numpy(),
+            "rest": _norm(torch.stack(rest).sum(0) if rest else torch.zeros_like(before), before).numpy(),
+            "self_share": (nothing if share is None else share).numpy(),
+            "relative": (columns["attention"] / before.norm(dim=-1)).numpy(),
+        }
+    )
+    return table if f"{rec.main}_cross" in rec.stacks else table.drop(columns="from_source")
+
+
+def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor | None]:
+    """The messages' side of a layer; biases are appended to `rest`."""
+    messages = rec.messages(index)
+    norms = messages.norms()
+    own = torch.diagonal(norms, dim1=1, dim2=2).sum(0)
+    rest.append(messages.bias)
+    heard: dict[str, Tensor | None] = {
+        "from_others": messages.from_others(),
+        "from_itself": messages.from_itself(),
+        "attention": messages.out,
+        "self_share": own / norms.sum((0, 2)),
+    }
+    cross = f"{rec.main}_cross"
+    if cross in rec.stacks and not bool(rec.stack(cross)["attention_out"].isel(layer=index).isnull().all()):
+        other = rec.messages(index, stack=cross)
+        heard["from_source"] = other.mixed()
+        rest.append(other.bias)
+    return heard
+
+
+def _entry(rec: Recording, index: int, name: str) -> Tensor | None:
+    if name not in rec.dataset:
+        return None
+    value = tensor(rec.dataset[name].isel(layer=index))
+    return None if bool(value.isnan().all()) else value
+
+
+def _norm(value: Tensor | None, like: Tensor) -> Tensor:
+    """Norm per token; NaN where the layer has no such entry."""
+    return torch.full(like.shape[:1], float("nan"), dtype=like.dtype) if value is None else value.norm(dim=-1)
+
+
+def _correlation(table: pd.DataFrame) -> float:
+    """Spearman's rank correlation of self share and relative attention move."""
+    both = table[["self_share", "relative"]].dropna()
+    return float(both["self_share"].rank().corr(both["relative"].rank())) if len(both) > 2 else float("nan")

@@ -1,0 +1,57 @@
+"""What the model said, and whether being watched changed it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sociogram.core.errors import RecordingError
+from sociogram.models.examine import forward_arguments
+from sociogram.models.readout import Reader
+from sociogram.models.seam import watching
+
+if TYPE_CHECKING:
+    from sociogram.watch.recording import Recording
+
+
+def predictions(rec: Recording, top: int) -> pd.DataFrame:
+    """The `top` most probable next tokens: columns `token` (as people read it), `token_id`, `probability`."""
+    rec._one("predictions()")
+    logits = rec.outputs.get("final_logits")
+    if logits is None:
+        raise RecordingError("no next tokens: the model gives no logits per token, or the recording was stored without them")
+    probabilities = torch.softmax(torch.from_numpy(logits[0]).double(), dim=-1)
+    values, ids = probabilities.topk(min(top, len(probabilities)))
+    spelled = [f"#{i}" for i in ids.tolist()] if rec.model is None else [rec.model.spell([i])[0] for i in ids.tolist()]
+    return pd.DataFrame({"token": spelled, "token_id": ids.numpy(), "probability": values.numpy()})
+
+
+def null_drift(rec: Recording) -> float:
+    """Largest |logit difference| between a run under observation and the plain model on the same input (last hidden state where
+    there are no logits). Both are run anew.
+
+    Raises:
+        RecordingError: the model or the inputs are not at hand.
+    """
+    if rec.model is None:
+        raise RecordingError("null_drift() runs the model: open the recording with sg.open_recording(path, model=...)")
+    hf = rec.model.hf
+    arguments = forward_arguments(hf, rec.inputs)
+    with torch.no_grad():
+        plain = _shown(hf(**arguments))
+        reader = Reader(hf, rec.anatomy, lambda run: None)
+        with watching(hf, [reader]) as session:
+            reader.attach(session)
+            watched = _shown(hf(**arguments))
+    return float((watched - plain).abs().max())
+
+
+def _shown(output: object) -> Tensor:
+    for name in ("logits", "last_hidden_state"):
+        value = getattr(output, name, None)
+        if isinstance(value, Tensor):
+            return value
+    return next(value for value in output.values() if isinstance(value, Tensor))  # type: ignore[attr-defined]

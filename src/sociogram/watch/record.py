@@ -1,0 +1,148 @@
+"""Run a model once and keep what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sociogram.core.errors import UnsupportedModelError
+from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.examine import forward_arguments
+from sociogram.models.inputs import Promptable
+from sociogram.models.model import Model
+from sociogram.models.readout import LayerRun, Reader
+from sociogram.models.seam import watching
+from sociogram.models.verify import TOLERANCE
+from sociogram.watch.account import name_the_gap
+from sociogram.watch.build import StackBuilder, builders
+from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory, kept_names
+from sociogram.watch.provenance import FORMAT, described
+from sociogram.watch.recording import Recording
+from sociogram.watch.tokens import stack_tokens
+
+
+def record(model: Model, what: Promptable, *, keep: Keep = "default", memory_limit: int | None = None) -> Recording:
+    """Run `model` once on `what` and record who told what to whom.
+
+    The model runs its own, unchanged forward pass; only its attention function is ours, for the duration of the run. No
+    gradient is kept.
+
+    Args:
+        model: from `sg.load`.
+        what: a text, a list of texts, chat messages, ids `[T]` or `[batch, T]`, or a dict of the model's own inputs.
+        keep: `"default"` (the account: residual stream, attention weights, value norms, value vectors and the other entries),
+            `"qkv"` (also queries, keys and output projections, so that worksheets and message vectors work without the
+            model), or a tuple of variable names.
+        memory_limit: bytes the recording may take; half of the free memory when left out.
+
+    Returns:
+        The recording: one prompt has no batch dimension, several get a leading `sequence`.
+
+    Raises:
+        InputError: an input that does not fit the model, or an unknown name in `keep`.
+        MemoryLimitError: too large; says how much it would take and what to drop.
+        UnsupportedModelError: no attention of this model passes the seam.
+        AccountError: the entries read do not add up to what the model computed; names the layer and the part.
+
+    Misleads: attention weights alone say who was *looked at*, not what was *told*; use messages (`rec.edges()`).
+    """
+    names = kept_names(keep)
+    inputs = model.encode(what)
+    anatomy = model.find_anatomy(inputs)
+    _refuse_unseen(model, anatomy)
+    check_memory(_needs(model, anatomy, inputs, names), memory_limit, keep)
+    stacks = builders(anatomy, names)
+    output = _run(model, anatomy, inputs, stacks, names)
+    tree = _tree(model, anatomy, inputs, stacks)
+    return Recording(tree, model=model, inputs=inputs, anatomy=anatomy, outputs=_outputs(output, inputs))
+
+
+def _refuse_unseen(model: Model, anatomy: Anatomy) -> None:
+    if any(layer.calls for layer in anatomy.layers):
+        return
+    silent = f" Attention modules of its own: {', '.join(anatomy.silent[:3])}." if anatomy.silent else ""
+    raise UnsupportedModelError(
+        f"{type(model.hf).__name__} never called the attention function of transformers' AttentionInterface, so nothing of its "
+        f"conversation can be seen.{silent} docs/coverage.md lists the families that can be watched."
+    )
+
+
+def _run(
+    model: Model,
+    anatomy: Anatomy,
+    inputs: dict[str, Tensor],
+    stacks: dict[str, list[StackBuilder]],
+    names: frozenset[str],
+) -> Any:
+    def take(run: LayerRun) -> None:
+        for builder in stacks[run.layer.stack]:
+            builder.take(run)
+        _check(run.layer, run, stacks[run.layer.stack][0])
+
+    reader = Reader(model.hf, anatomy, take, totals="log_sum_exp" in names)
+    with torch.no_grad(), watching(model.hf, [reader]) as session:
+        reader.attach(session)
+        return model.hf(**forward_arguments(model.hf, inputs))
+
+
+def _check(layer: Layer, run: LayerRun, builder: StackBuilder) -> None:
+    """Stop at the first layer whose account does not close: a picture of it would be wrong."""
+    tolerance = TOLERANCE.get(run.before.dtype, 1e-3)
+    for group, closing in zip(run.groups, builder.closings[layer.index], strict=True):
+        if not max(closing.relative, closing.branch) <= tolerance:
+            raise name_the_gap(layer, group.group.label, closing)
+
+
+def _needs(model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, int]:
+    """Bytes by variable over all stacks, with the number of tokens that the input shows (other stacks count as large)."""
+    ids = inputs.get("input_ids", next(iter(inputs.values())))
+    sequences, tokens = (ids.shape[0], ids.shape[1]) if ids.ndim == 2 else (ids.shape[0], 1)
+    width = 8 if model.dtype == torch.float64 else 4
+    needs: dict[str, int] = {}
+    for stack in anatomy.stacks:
+        layers = [layer for layer in anatomy.stack(stack) if not layer.problem]
+        shapes = [anatomy.heads[name] for layer in layers for name in layer.calls]
+        if not shapes:
+            continue
+        heads, _, d_head, _ = (max(column) for column in zip(*shapes, strict=True))
+        stops = sum(len(layer.groups) for layer in layers) + 1
+        extent = Extent(sequences, len(layers), stops, tokens, tokens, heads, d_head, anatomy.widths[stack])
+        for name, size in bytes_of(names, extent, width).items():
+            needs[name] = needs.get(name, 0) + size
+    return needs
+
+
+def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], stacks: dict[str, list[StackBuilder]]) -> xr.DataTree:
+    several = next(iter(inputs.values())).shape[0] > 1
+    nodes: dict[str, xr.Dataset] = {}
+    for stack, pair in stacks.items():
+        for builder in pair:
+            dataset = builder.dataset(several)
+            sizes = {str(dim): size for dim, size in dataset.sizes.items()}
+            nodes[_node(stack, builder)] = stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross).label(
+                dataset, several
+            )
+    attributes = {"format": FORMAT, "main": anatomy.main, **described(model)}
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
+
+
+def _node(stack: str, builder: StackBuilder) -> str:
+    return f"{stack}_cross" if builder.cross else stack
+
+
+def _outputs(output: Any, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """The logits at the last real token of each sequence, where the model has logits per token."""
+    logits = getattr(output, "logits", None)
+    if not isinstance(logits, Tensor) or logits.ndim != 3:
+        return {}
+    last = torch.full((logits.shape[0],), logits.shape[1] - 1)
+    mask = inputs.get("attention_mask")
+    if mask is not None and mask.shape == logits.shape[:2] and "decoder_input_ids" not in inputs:
+        last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(-1).cpu()
+    rows = logits[torch.arange(logits.shape[0], device=logits.device), last.to(logits.device)]
+    return {"final_logits": rows.detach().float().cpu().numpy()}

@@ -1,0 +1,360 @@
+"""A recording: labelled arrays of one run, and the questions they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sociogram.core.errors import InputError, RecordingError
+from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.model import Model
+from sociogram.models.readout import effective_matrix
+from sociogram.models.tokens import find_token
+from sociogram.watch.account import Messages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sociogram.watch.audit import Audit
+    from sociogram.watch.worksheet import Worksheet
+
+Address = int | str
+
+
+@final
+class Recording:
+    """One run of a model: where each token was at each stop, and every entry that moved it.
+
+    Attributes:
+        tree: an `xarray.DataTree`, one node per stack of layers (and one per cross-attention); dims are named, token-token
+            arrays are `[..., query, key]`.
+        model: the model, where it is at hand; questions that need its output projections ask for it.
+    """
+
+    def __init__(
+        self,
+        tree: xr.DataTree,
+        *,
+        model: Model | None = None,
+        inputs: Mapping[str, Tensor] | None = None,
+        anatomy: Anatomy | None = None,
+        outputs: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Made by `sg.record` and `sg.open_recording`."""
+        self.tree = tree
+        self.model = model
+        self._inputs = inputs
+        self._anatomy = anatomy
+        self._outputs = dict(outputs or {})
+
+    @property
+    def dataset(self) -> xr.Dataset:
+        """The main stack's arrays."""
+        return self.stack(self.main)
+
+    @property
+    def main(self) -> str:
+        """The main stack's name."""
+        return str(self.tree.attrs["main"])
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """The names of all nodes of the tree."""
+        return tuple(str(name) for name in self.tree.children)
+
+    @property
+    def several(self) -> bool:
+        """Whether the recording holds several sequences."""
+        return "sequence" in self.dataset.dims
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens of the main stack as people read them (of one sequence)."""
+        self._one("tokens")
+        return [str(t) for t in self.dataset["query_token"].values]
+
+    def stack(self, name: str) -> xr.Dataset:
+        """The arrays of one stack.
+
+        Raises:
+            InputError: no such stack; lists those there are.
+        """
+        if name not in self.tree.children:
+            raise InputError(f"no stack {name!r} in this recording; it has {', '.join(self.stacks)}")
+        dataset: xr.Dataset = self.tree[name].dataset
+        return dataset
+
+    def sequence(self, number: int) -> Recording:
+        """One sequence of several, its padding left out.
+
+        Raises:
+            InputError: no such sequence.
+        """
+        if not self.several:
+            if number in (0, -1):
+                return self
+            raise InputError(f"this recording holds one sequence, and number {number} was asked for")
+        count = self.dataset.sizes["sequence"]
+        if not -count <= number < count:
+            raise InputError(f"no sequence {number}: this recording holds {count}, numbered 0 to {count - 1}")
+        number %= count
+        nodes = {name: _only(self.stack(name), number) for name in self.stacks}
+        tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=self.tree.attrs), **nodes})
+        inputs = None if self._inputs is None else _row(self._inputs, number)
+        outputs = {name: value[number : number + 1] for name, value in self._outputs.items()}
+        return Recording(tree, model=self.model, inputs=inputs, anatomy=self._anatomy, outputs=outputs)
+
+    def audit(self) -> Audit:
+        """Prove that the entries add up to the model's own residual stream; see `watch.audit`.
+
+        Raises:
+            AccountError: they do not; names the layer and the missing part.
+            RecordingError: what is needed was not kept, or the output projections need the model.
+        """
+        from sociogram.watch.audit import audit
+
+        return audit(self)
+
+    def edges(
+        self,
+        weight: str = "message",
+        *,
+        top: int | None = 20,
+        layer: int | None = None,
+        head: int | None = None,
+        query: Address | None = None,
+        key: Address | None = None,
+        drop_first: bool = False,
+        toward: str | int | None = None,
+        group: str = "token",
+        stack: str | None = None,
+    ) -> pd.DataFrame:
+        """The strongest messages; see `watch.edges.edges`."""
+        from sociogram.watch.edges import edges
+
+        return edges(
+            self, weight, top=top, layer=layer, head=head, query=query, key=key,
+            drop_first=drop_first, toward=toward, group=group, stack=stack or self.main,
+        )  # fmt: skip
+
+    def message(self, layer: int, head: int, query: Address, key: Address, *, stack: str | None = None) -> np.ndarray:
+        """What `key` told `query` in one head, as a vector `[d_model]` that was added to the reader's stream.
+
+        Raises:
+            InputError: a layer, head or token that does not exist.
+            RecordingError: values or projections were not kept and the model is not at hand.
+        """
+        name = stack or self.main
+        messages = self.messages(layer, stack=name)
+        place = (
+            check_index("head", head, messages.weights.shape[0]),
+            self.find("query", query, stack=name),
+            self.find("key", key, stack=name),
+        )
+        vector = messages.vectors(*(torch.tensor([i]) for i in place))[0]
+        return vector.numpy()
+
+    def moves(self) -> pd.DataFrame:
+        """How far each token moved in each layer, and by whom; see `watch.moves.moves`."""
+        from sociogram.watch.moves import moves
+
+        return moves(self)
+
+    def senders(self) -> pd.DataFrame:
+        """How much each token told all others; see `watch.senders.senders`."""
+        from sociogram.watch.senders import senders
+
+        return senders(self)
+
+    def attribution(self, token: str | int, *, query: Address = -1) -> pd.DataFrame:
+        """What each entry of the account adds to one token's logit; see `watch.toward.attribution`."""
+        from sociogram.watch.toward import attribution
+
+        return attribution(self, token, query=query)
+
+    def worksheet(self, layer: int, head: int, query: Address) -> Worksheet:
+        """The arithmetic of one head for one reader, cell by cell; see `watch.worksheet`."""
+        from sociogram.watch.worksheet import worksheet
+
+        return worksheet(self, layer, head, query)
+
+    def predictions(self, top: int = 5) -> pd.DataFrame:
+        """What the model says next: the `top` tokens after the last one, with their probabilities.
+
+        Raises:
+            RecordingError: the model gives no logits per token, or the recording was opened from disk without them.
+        """
+        from sociogram.watch.predictions import predictions
+
+        return predictions(self, top)
+
+    def null_drift(self) -> float:
+        """Largest absolute difference between the logits (or last hidden state) of a recorded and of a plain run."""
+        from sociogram.watch.predictions import null_drift
+
+        return null_drift(self)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Store as a Zarr folder; see `watch.stored.save`."""
+        from sociogram.watch.stored import save
+
+        save(self, path, overwrite=overwrite)
+
+    def layer(self, index: int, *, stack: str | None = None) -> int:
+        """Check a layer's number; negative ones count from the end.
+
+        Raises:
+            InputError: with the valid range.
+        """
+        return check_index("layer", index, self.stack(stack or self.main).sizes["layer"])
+
+    def find(self, axis: str, token: Address, *, stack: str | None = None) -> int:
+        """The position of a token given by number or text along `"query"` or `"key"`."""
+        self._one(f"{axis}={token!r}")
+        texts = [str(t) for t in self.stack(stack or self.main)[f"{axis}_token"].values]
+        return find_token(texts, token)
+
+    def messages(self, layer: int, *, stack: str | None = None) -> Messages:
+        """The attention branch of one layer, with its output projection from the recording or from the model.
+
+        Raises:
+            RecordingError: an array was not kept, or the layer has no token-token matrix.
+        """
+        name = stack or self.main
+        self._one("messages")
+        dataset = self.stack(name).isel(layer=self.layer(layer, stack=name))
+        status = str(dataset["status"].values)
+        if status != "closed":
+            raise RecordingError(
+                f"layer {layer} has no messages to show: it is {status} (no token-token matrix can be read there)"
+            )
+        out = tensor(self.need(dataset, "attention_out"))
+        heads = slice(0, self._heads(name, layer, dataset))
+        bias = tensor(dataset["bias"]) if "bias" in dataset else torch.zeros_like(out)
+        parts = {name: tensor(dataset[name]) if name in dataset else None for name in ("head_gate", "message_scale")}
+        matrix = self._matrix(name, layer, dataset)
+        width = matrix.shape[1]
+        gate, scale = parts["head_gate"], parts["message_scale"]
+        return Messages(
+            weights=tensor(self.need(dataset, "weights"))[heads],
+            value=tensor(self.need(dataset, "value_vector"))[heads, :, :width],
+            matrix=matrix,
+            bias=torch.zeros_like(out) if bool(bias.isnan().all()) else bias,
+            out=out,
+            gate=None if gate is None or bool(gate.isnan().all()) else gate[heads, :, :width],
+            scale=None if scale is None or bool(scale.isnan().all()) else scale,
+        )
+
+    def need(self, dataset: xr.Dataset, name: str) -> xr.DataArray:
+        """A variable that a question needs.
+
+        Raises:
+            RecordingError: it was not kept; says how to keep it.
+        """
+        if name not in dataset:
+            raise RecordingError(
+                f'{name} was not kept: record again with keep="default" or with {name!r} among the names in keep'
+            )
+        return dataset[name]
+
+    def _heads(self, stack: str, layer: int, dataset: xr.Dataset) -> int:
+        """How many heads this layer has; narrower layers are filled up with NaN."""
+        present = ~dataset["weights"].isel(query=-1, key=0).isnull().values if "weights" in dataset else np.array([True])
+        return int(present.sum())
+
+    def _matrix(self, stack: str, layer: int, dataset: xr.Dataset) -> Tensor:
+        if "output_projection" in dataset:
+            matrix = tensor(dataset["output_projection"])
+            return matrix[~matrix.isnan().flatten(1).all(1)]
+        if self.model is None:
+            raise RecordingError(
+                "this needs the model's output projections: open the recording with sg.open_recording(path, model=...), "
+                'or record with keep="qkv", which stores them'
+            )
+        own = self.layer_anatomy(layer, stack)
+        step = next(step for step in own.heard if step.cross == stack.endswith("_cross"))
+        like = tensor(dataset["value_vector"])
+        heads, _, _, width = self.anatomy.heads[step.calls[0]]
+        matrix = effective_matrix(self.model.hf, step, heads * width).to(device="cpu", dtype=like.dtype)
+        return matrix.unflatten(0, (heads, width))
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The anatomy of the model that was recorded."""
+        if self._anatomy is None:
+            if self.model is None:
+                raise RecordingError("this needs the model: open the recording with sg.open_recording(path, model=...)")
+            self._anatomy = self.model.find_anatomy(self.inputs)
+        return self._anatomy
+
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """What went into the model."""
+        if self._inputs is None:
+            raise RecordingError("this recording holds no inputs of the model")
+        return self._inputs
+
+    @property
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What the model said at the end, as far as it was kept: `final_logits` `[sequence, vocab]`."""
+        return self._outputs
+
+    def layer_anatomy(self, layer: int, stack: str) -> Layer:
+        """The anatomy of one layer of a stack of the tree."""
+        return self.anatomy.stack(stack.removesuffix("_cross"))[self.layer(layer, stack=stack)]
+
+    def _one(self, call: str) -> None:
+        if self.several:
+            raise InputError(
+                f"{call} is about one sequence, and this recording holds {self.dataset.sizes['sequence']}: "
+                "choose one with rec.sequence(0)"
+            )
+
+    def __repr__(self) -> str:
+        """Model, tokens, stacks and what is kept."""
+        sizes = self.dataset.sizes
+        count = f"{sizes['sequence']} sequences of " if self.several else ""
+        kept = ", ".join(sorted(str(name) for name in self.dataset.data_vars))
+        what = f"{count}{sizes.get('query', 0)} tokens, {sizes['layer']} layers in {self.main!r}"
+        return f"Recording({self.tree.attrs.get('model', 'model')}: {what}; stacks {', '.join(self.stacks)}; {kept})"
+
+
+def tensor(array: xr.DataArray) -> Tensor:
+    """An array of the recording as a tensor."""
+    return torch.from_numpy(np.ascontiguousarray(array.values))
+
+
+def check_index(what: str, index: int, count: int) -> int:
+    """A number within range, negative ones counted from the end.
+
+    Raises:
+        InputError: with the valid range.
+    """
+    if not -count <= index < count:
+        raise InputError(f"no {what} {index}: there are {count}, numbered 0 to {count - 1} (or -{count} to -1)")
+    return index % count
+
+
+def _only(dataset: xr.Dataset, number: int) -> xr.Dataset:
+    one = dataset.isel(sequence=number, drop=True) if "sequence" in dataset.dims else dataset
+    for axis in ("query", "key"):
+        if f"{axis}_real" in one.coords:
+            one = one.isel({axis: np.flatnonzero(one[f"{axis}_real"].values)}).drop_vars(f"{axis}_real")
+            one = one.assign_coords({axis: np.arange(one.sizes[axis])})
+    return one
+
+
+def _row(inputs: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """One sequence's inputs, its padding cut off."""
+    row: dict[str, Any] = {name: value[number : number + 1] for name, value in inputs.items()}
+    mask = row.get("attention_mask")
+    if mask is not None and "input_ids" in row and mask.shape == row["input_ids"].shape:
+        real = mask[0].bool()
+        row |= {n: v[:, real] for n, v in row.items() if v.shape[:2] == mask.shape and not n.startswith("decoder")}
+    return row

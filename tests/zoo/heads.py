@@ -82,7 +82,7 @@ def _modeling_modules(name: str) -> list[ModuleType]:
     """The modeling files that sit next to the configuration file (none where a family borrows another's)."""
     package, _, file = config_class(name).__module__.rpartition(".")
     files = (file.replace("configuration_", "modeling_"), "modeling_" + name.removesuffix("_model"))
-    paths = [f"{package}.{candidate}" for candidate in dict.fromkeys(files)]
+    paths = [f"{package}.{candidate}" for candidate in dict.fromkeys(files) if "." not in candidate]
     return [importlib.import_module(path) for path in paths if importlib.util.find_spec(path)]
 
 

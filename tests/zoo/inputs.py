@@ -180,6 +180,9 @@ def placeholder_types(pantry: Pantry) -> Tensor:
     return torch.isin(input_ids(pantry), torch.tensor([*pantry.placeholders], dtype=torch.long)).long()
 
 
+COMPANIONS = ("image_sizes", "input_features_mask", "feature_attention_mask", "spatial_shapes", "pixel_attention_mask")
+"""Arguments that go with images and sounds; added when something turns out to be None."""
+
 GRIDS = ("image_grid_thw", "grid_thw")
 
 MAKERS: dict[str, Callable[[Pantry], Any]] = {

@@ -67,7 +67,10 @@ SOUND: dict[str, dict[str, Any]] = {
         "__inputs__": ("input_ids", "encoder_hidden_states"),
         "__make__": {"input_ids": lambda pantry: pantry.text(12 * 9).view(2, 12, 9)},
     },
-    "fun_asr_nano": {"adaptor_config.intermediate_size": 16},
+    "fun_asr_nano": {
+        "adaptor_config.intermediate_size": 16,
+        "__make__": {"input_features": lambda pantry: pantry.noise(BATCH, FRAMES, 112)},
+    },
     "fun_asr_nano_encoder": {"__make__": {"input_features": lambda pantry: pantry.noise(BATCH, FRAMES, 112)}},
     "gemma4_audio": {"__make__": {"input_features": lambda pantry: pantry.noise(BATCH, FRAMES, 128)}},
     "granite_speech5_ctc": {"__make__": {"input_features": lambda pantry: pantry.noise(BATCH, FRAMES, 64)}},
@@ -75,6 +78,8 @@ SOUND: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 4,
         "__make__": {"input_features": lambda pantry: pantry.noise(BATCH, FRAMES, 64)},
     },
+    "granite_speech": {"__make__": {"input_features": lambda pantry: pantry.noise(BATCH, 12, 160)}},
+    "granite_speech_plus": {"__make__": {"input_features": lambda pantry: pantry.noise(BATCH, 12, 160)}},
     "granite_speech_encoder": {"__make__": {"hidden_states": _wide_frames("input_dim", frames=12)}},
     "granite_speech_plus_encoder": {"__make__": {"hidden_states": _wide_frames("input_dim", frames=12)}},
     "informer": _SERIES,
@@ -121,6 +126,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "qwen3_omni_moe_audio_encoder": {**_JOINED, "max_source_positions": 64},
     "speech-encoder-decoder": {"__inputs__": ("input_values", "decoder_input_ids")},
     "time_series_transformer": _SERIES,
+    "voxtral": {"audio_token_id": 150},
     "voxtral_realtime": {"__make__": {"input_features": lambda pantry: pantry.noise(BATCH, 16, 96)}},
     "voxtral_realtime_text": {
         "__inputs__": ("input_ids", "t_cond"),

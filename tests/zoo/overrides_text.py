@@ -59,8 +59,9 @@ TEXT: dict[str, dict[str, Any]] = {
         "num_kv_shared_layers": 2,
     },
     "glm5_next_text": {"num_key_value_heads": 4, "index_kpool": 2},
-    "granitemoehybrid": _MAMBA2,
+    "granitemoehybrid": {**_MAMBA2, "layer_types": ["linear_attention", "full_attention"]},
     "layoutlmv3": {"coordinate_size": 12, "shape_size": 8},
+    "lfm2": {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]},
     "lfm2_moe": {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]},
     "lilt": {"hidden_size": 96},
     "mamba2": {"num_heads": 8, "head_dim": 16},
@@ -76,6 +77,7 @@ TEXT: dict[str, dict[str, Any]] = {
         "indexer_budget": 4,
         "indexer_compress_ratio": 2,
     },
+    "recurrent_gemma": {"__layers__": 3, "num_hidden_layers": 3},
     "reformer": {
         "axial_pos_embds": False,
         "hash_seed": 0,

@@ -39,10 +39,16 @@ _STRIPE: dict[str, Any] = {
     "__inputs__": ("pixel_values", "target_sizes"),
     "__make__": {"pixel_values": _stripe, "target_sizes": lambda pantry: torch.tensor([[4, 4]] * BATCH)},
 }
+_TWO_VIEWS: dict[str, Any] = {
+    "image_grid_pinpoints": [[32, 32]],
+    "__inputs__": ("input_ids", "pixel_values", "image_sizes"),
+    "__make__": {"pixel_values": lambda pantry: pantry.noise(BATCH, 2, 3, 32, 32)},
+}
 _SAM_SIZES = [[8, 8], [4, 4], [2, 2]]
 _SAM3_SIZES = [[16, 16], [8, 8], [4, 4]]
 
 VISION: dict[str, dict[str, Any]] = {
+    "aria": {"projector_patch_to_query_dict": {"16": 8}},
     "blip-2": {"image_token_index": 150},
     "chameleon": {"vocabulary_map": {"<image>": 150, "IMGIMGA": 10}, "__class__": "ChameleonModel"},
     "chameleon_vqgan": _GROUPS_OF_32,
@@ -82,10 +88,15 @@ VISION: dict[str, dict[str, Any]] = {
     "janus_vqgan": _GROUPS_OF_32,
     "kosmos-2": {
         "__inputs__": ("input_ids", "pixel_values", "image_embeds_position_mask"),
-        "__make__": {"image_embeds_position_mask": lambda pantry: (torch.arange(pantry.tokens) < 8).long().expand(BATCH, -1)},
+        "__make__": {
+            "image_embeds_position_mask": lambda pantry: (torch.arange(pantry.tokens) < 8).long().expand(BATCH, -1)
+        },
     },
     "kosmos_2_5_vision_model": {"__inputs__": ("flattened_patches", "attention_mask"), "__make__": _PIX2STRUCT},
     "llama4_vision_model": {"intermediate_size": 256},
+    "llava_next": _TWO_VIEWS,
+    "llava_next_video": _TWO_VIEWS,
+    "llava_onevision": _TWO_VIEWS,
     "lightglue": {"__make__": {"pixel_values": lambda pantry: pantry.noise(BATCH, 2, 1, 64, 64)}},
     "lw_detr": {"projector_scale_factors": [1.0], "projector_in_channels": [64], "num_feature_levels": 1},
     "lw_detr_vit": {"num_windows": 4, "num_windows_side": 2},
@@ -105,6 +116,14 @@ VISION: dict[str, dict[str, Any]] = {
             "aspect_ratio_ids": lambda pantry: torch.full((BATCH, 1), 6),
             "aspect_ratio_mask": lambda pantry: torch.ones(BATCH, 1, 4, dtype=torch.long),
         }
+    },
+    "mllama": {
+        "__inputs__": ("input_ids", "pixel_values", "aspect_ratio_ids", "aspect_ratio_mask"),
+        "__make__": {
+            "pixel_values": _tiles,
+            "aspect_ratio_ids": lambda pantry: torch.full((BATCH, 1), 6),
+            "aspect_ratio_mask": lambda pantry: torch.ones(BATCH, 1, 4, dtype=torch.long),
+        },
     },
     "molmo2": {"adapter_config.vision_feature_layer": [1, 0]},
     "pix2struct": {
@@ -155,12 +174,19 @@ VISION: dict[str, dict[str, Any]] = {
     },
     "siglip2_vision_model": {"__make__": _ROWS},
     "superglue": {"__make__": {"pixel_values": lambda pantry: pantry.noise(BATCH, 2, 1, 64, 64)}},
+    "video_llama_3": {
+        "__make__": {
+            "image_merge_sizes": lambda pantry: torch.tensor([2, 2]),
+        },
+        "__inputs__": ("input_ids", "pixel_values", "image_merge_sizes"),
+    },
     "video_llama_3_vision": {"__make__": {"merge_sizes": lambda pantry: torch.tensor([1, 1])}},
     "vit_mae": {
         "__inputs__": ("pixel_values", "noise"),
         "__make__": {"noise": lambda pantry: pantry.noise(BATCH, 16).sigmoid()},
     },
     "xclip_vision_model": {"__make__": {"pixel_values": lambda pantry: pantry.noise(8, 3, 32, 32)}},
+    "vipllava": {"vision_feature_layers": [-2, -1]},
     "zoedepth": {"bottleneck_features": 64},
 }
 VISION["sam3_lite_text_detr_decoder"] = VISION["sam3_detr_decoder"]

@@ -61,7 +61,10 @@ _TABLE: tuple[tuple[str, Callable[[Number], Number]], ...] = (
     (r"first_k_dense_replace|num_dense_layers", at_most(1)),
     (r"expert_capacity", keep),
     # which layers are special
-    (r"(layer|full_attention|cross_layer|rope_layer)_?(period|interval)$|every_n_layers|cross_attention_frequency", at_most(2)),
+    (
+        r"(layer|full_attention|cross_layer|rope_layer)_?(period|interval)$|every_n_layers|cross_attention_frequency",
+        at_most(2),
+    ),
     (r"layer_offset$", at_most(1)),
     (r"sliding_window_pattern|sparse_step|moe_layer_freq|layer_step", at_most(2)),
     (r"num_nextn_predict_layers|num_mtp_layers|num_kv_shared_layers|num_feat_extract_layers", keep),
@@ -104,9 +107,15 @@ _TABLE: tuple[tuple[str, Callable[[Number], Number]], ...] = (
     (r"layers?$|n_layer|depth$|num_blocks$|^layers$", at_most(LAYERS)),
     # inner widths, then every other width
     (r"moe_intermediate|expert_(intermediate|ffn|dim)|share_expert_dim", at_most(48)),
-    (r"intermediate|ffn|d_ff$|dff$|mlp_dim|n_inner|feed_?forward|inner_dim|dim_ff$|mlp_hidden|linear_units", at_most(96)),
+    (
+        r"intermediate|ffn|d_ff$|dff$|mlp_dim|n_inner|feed_?forward|inner_dim|dim_ff$|mlp_hidden|linear_units",
+        at_most(96),
+    ),
     (r"hidden_size|d_model|n_embd|emb(ed)?(ding)?_?(dim|size)|hidden_dim|hidden_channels", at_most(HIDDEN)),
-    (r"projection|proj_dim|output_dim|out_dim|pooler|feature_size|codevector_dim|_width$|num_pos_feats", at_most(HIDDEN)),
+    (
+        r"projection|proj_dim|output_dim|out_dim|pooler|feature_size|codevector_dim|_width$|num_pos_feats",
+        at_most(HIDDEN),
+    ),
 )
 
 RULES: tuple[Rule, ...] = tuple((re.compile(pattern), target) for pattern, target in _TABLE)

@@ -39,9 +39,17 @@ def tiny_config(config_class: type[PreTrainedConfig]) -> PreTrainedConfig:
     _apply_dotted(fields, overrides_for(name))
     fields.pop("model_type", None)
     config = config_class(**fields)
-    if hasattr(config, "use_cache"):
-        config.use_cache = False
+    _without_cache(config)
     return config
+
+
+def _without_cache(config: PreTrainedConfig) -> None:
+    """Turn caching off in a config and its parts."""
+    for value in [*vars(config).values()]:
+        if isinstance(value, PreTrainedConfig):
+            _without_cache(value)
+    if "use_cache" in vars(config):
+        config.use_cache = False
 
 
 def _shrink(config: PreTrainedConfig, relabel: Relabelling) -> dict[str, Any]:
@@ -79,7 +87,9 @@ def _layer_choice(fields: dict[str, Any], model_type: str) -> dict[str, Any]:
         return {"depth": None, "lists": {}, "kept": []}
     lists = per_layer_lists(fields, depth)
     apart = fields.get("per_layer_config")
-    kinds = {**lists, "apart": [str(apart.get(f"{i:02d}", apart.get(str(i)))) for i in range(depth)]} if apart else lists
+    kinds = (
+        {**lists, "apart": [str(apart.get(f"{i:02d}", apart.get(str(i)))) for i in range(depth)]} if apart else lists
+    )
     taps = fields.get("out_indices")
     wanted = overrides_for(model_type).get("__layers__", max(LAYERS, len(taps) if taps else 0))
     return {"depth": depth, "lists": lists, "kept": kept_layers(kinds, depth, wanted)}

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .inputs import ALTERNATIVES, BATCH, GRIDS, MAKERS, Pantry, flat_patches
+from .inputs import ALTERNATIVES, BATCH, COMPANIONS, GRIDS, MAKERS, Pantry, flat_patches
 from .overrides import overrides_for
 
 ATTEMPTS = 10
+MOST_PLACEHOLDERS = 300
 _COUNTS = re.compile(r"tokens:?\D{0,12}(\d+)\D{1,40}features:?\D{0,20}(\d+)", re.S)
 
 
@@ -54,6 +55,7 @@ def _argument_sets(model: PreTrainedModel) -> list[list[str]]:
     main = [model.main_input_name] if model.main_input_name in signature else []
     sets = [needed + senses + words, needed + main + words]
     if "input_ids" in signature:
+        sets += [[*needed, "input_ids", sense, *words] for sense in senses if len(senses) > 2 and sense != "input_ids"]
         sets.append([*needed, "input_ids", *words])
     return [list(names) for names in dict.fromkeys(tuple(dict.fromkeys(names)) for names in sets if names)]
 
@@ -114,6 +116,10 @@ class _State:
             if name in self.signature and name not in self.names and re.search(rf"\b{name}\b", complaint):
                 self.names.append(name)
                 return True
+        companions = [name for name in COMPANIONS if name in self.signature and name not in self.names]
+        if "NoneType" in complaint and companions:
+            self.names.append(companions[0])
+            return True
         for name in self.names:
             if self.spare.get(name):
                 self.makers[name] = self.spare[name].pop(0)
@@ -125,9 +131,11 @@ def _set_placeholders(text: str, tokens: int, features: int, pantry: Pantry) -> 
     """Put as many image (or audio, video) tokens into the prompts as there are features."""
     kind = next((word for word in ("video", "audio", "image") if word in text.lower()), "image")
     token = pantry.find(f"{kind}_token_id", f"{kind}_token_index", prefer=())
-    if token is None or tokens == features:
+    if token is None:
         return False
     count = -(-features // BATCH)
+    if count > MOST_PLACEHOLDERS or tokens == features:  # some families report numbers, not vectors
+        count = -(-count // pantry.find("hidden_size", prefer=("text_config",)))
     if pantry.placeholders.get(token) == count:
         return False
     pantry.placeholders[token] = count

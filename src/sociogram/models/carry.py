@@ -27,7 +27,7 @@ SHAPE = frozenset(f"{_ARRANGED} {_CAST}".split())
 
 def first_ref(node: Node) -> int:
     """The tensor that a change of shape or type acts on."""
-    head = node.args[0] if node.args else next(iter(node.kwargs.values()))
+    head = next(iter((*node.args, *node.kwargs.values())), None)
     return head.node if isinstance(head, Ref) else node.inputs[0]
 
 

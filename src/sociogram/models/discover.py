@@ -152,16 +152,16 @@ _HEAD_COUNTS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "num_ke
 
 def _stacked(layers: list[Layer], trace: Trace) -> tuple[list[Layer], dict[str, str]]:
     """Group layers into stacks by the list that holds them, name the stacks, number the layers; the main stack comes last."""
-    members: dict[str, list[Layer]] = {}
+    members: dict[tuple[str, tuple[int, ...]], list[Layer]] = {}
     for layer in layers:
-        members.setdefault(_list_of(layer.path, trace.model), []).append(layer)
-    order = sorted(members, key=lambda path: (_is_main(members[path], trace), trace.spans[_name(members[path][-1])].last))
+        members.setdefault((_list_of(layer.path, trace.model), _extent(layer, trace)), []).append(layer)
+    order = sorted(members, key=lambda key: (_is_main(members[key]), trace.spans[_name(members[key][-1])].last))
     stacks: dict[str, str] = {}
     numbered: list[Layer] = []
-    for path in order:
-        name = _free_name(_stack_name(path, members[path], trace), stacks)
-        stacks[name] = path
-        numbered += [replace(layer, stack=name, index=i) for i, layer in enumerate(members[path])]
+    for key in order:
+        name = _free_name(_stack_name(key[0], members[key], trace), stacks)
+        stacks[name] = key[0]
+        numbered += [replace(layer, stack=name, index=i) for i, layer in enumerate(members[key])]
     return numbered, stacks
 
 
@@ -173,7 +173,14 @@ def _list_of(path: str, model: nn.Module) -> str:
     return path.rpartition(".")[0] if in_list(model, path) else path
 
 
-def _is_main(layers: list[Layer], trace: Trace) -> tuple[bool, bool]:
+def _extent(layer: Layer, trace: Trace) -> tuple[int, ...]:
+    """The shape of the stream that leaves a layer: stages of a pyramid in one list are stacks of their own."""
+    if layer.after is None or layer.after.path != layer.path:
+        return ()
+    return next((trace.nodes[n].shape for slot, n in trace.ends(layer.path, layer.number, "out") if slot == layer.after.slot), ())
+
+
+def _is_main(layers: list[Layer]) -> tuple[bool, bool]:
     """Stacks that listen to another sequence come last, lone blocks first."""
     return any(step.cross for layer in layers for step in layer.heard), len(layers) > 1
 

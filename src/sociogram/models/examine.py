@@ -12,6 +12,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError
 from sociogram.models.anatomy import Anatomy
 from sociogram.models.discover import discover
+from sociogram.models.inputs import text_config
 from sociogram.models.quiet import quiet
 from sociogram.models.verify import verified
 
@@ -31,8 +32,18 @@ def forward_arguments(hf: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict
 def find_anatomy(hf: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anatomy:
     """Trace one pass on `inputs` (cut to a few tokens where they are a text) and prove what was found on it."""
     with quiet():
-        arguments = forward_arguments(hf, _short(inputs))
-        return verified(hf, arguments, discover(hf, arguments))
+        short = _short(inputs)
+        try:
+            return _found(hf, short)
+        except (RuntimeError, ValueError, IndexError):  # a family that folds something else into the batch
+            if short.keys() == inputs.keys() and all(short[name] is inputs[name] for name in short):
+                raise
+            return _found(hf, inputs)
+
+
+def _found(hf: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anatomy:
+    arguments = forward_arguments(hf, inputs)
+    return verified(hf, arguments, discover(hf, arguments))
 
 
 _TEXT = {"input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"}
@@ -64,7 +75,7 @@ def probe_inputs(hf: PreTrainedModel) -> dict[str, Tensor]:
             f"{type(hf).__name__} takes {hf.main_input_name}: to find its anatomy give it an input of its own, "
             f"model.find_anatomy({{'{hf.main_input_name}': ...}})"
         )
-    size = int(getattr(hf.config.get_text_config(), "vocab_size", PROBE_TOKENS + 1))
+    size = int(getattr(text_config(hf), "vocab_size", PROBE_TOKENS + 1))
     ids = torch.arange(1, PROBE_TOKENS + 1, device=hf.device).remainder(size)[None]
     inputs = {"input_ids": ids}
     if hf.config.is_encoder_decoder:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Promptable: TypeAlias = (
     str | Sequence[str] | Sequence[Mapping[str, str]] | Sequence[int] | Sequence[Sequence[int]] | Tensor | Mapping[str, Any]
@@ -39,9 +39,17 @@ def encode(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, what:
     return {name: value.to(hf.device) for name, value in encoded.items()}
 
 
+def text_config(hf: PreTrainedModel) -> PreTrainedConfig:
+    """The configuration of the model's text part, or its own where none or several are named."""
+    try:
+        return hf.config.get_text_config()
+    except ValueError:
+        return hf.config
+
+
 def max_positions(hf: PreTrainedModel) -> int | None:
     """The most tokens the model has positions for, or None where nothing limits them (relative positions, ALiBi)."""
-    most = getattr(hf.config.get_text_config(), "max_position_embeddings", None)
+    most = getattr(text_config(hf), "max_position_embeddings", None)
     if not isinstance(most, int) or most <= 0:
         return None
     return most - _reserved_positions(hf)
@@ -52,7 +60,7 @@ def check_length(hf: PreTrainedModel, length: int, new: int = 0) -> None:
     most = max_positions(hf)
     if most is None or length + new <= most:
         return
-    config = hf.config.get_text_config()
+    config = text_config(hf)
     more = f" and {new:,} new ones" if new else ""
     beyond = ""
     if getattr(config, "rope_parameters", None):
@@ -169,16 +177,24 @@ def _own_inputs(hf: PreTrainedModel, what: Mapping[str, Any]) -> dict[str, Tenso
     return encoded
 
 
+def _vocabulary(hf: PreTrainedModel) -> int:
+    """How many token ids the model knows: rows of its embedding, or what its configuration says where it names none."""
+    try:
+        rows = getattr(hf.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:
+        rows = None
+    return int(rows or getattr(text_config(hf), "vocab_size", None) or 0)
+
+
 def _check_ids(hf: PreTrainedModel, encoded: Mapping[str, Tensor]) -> None:
     for name in ("input_ids", "decoder_input_ids"):
         ids = encoded.get(name)
         if ids is None:
             continue
-        if ids.dim() != 2 or ids.numel() == 0:
+        if ids.dim() < 2 or ids.numel() == 0:
             raise InputError(f"{name} must be [sequence, query] with at least one token, and is {list(ids.shape)}")
-        embedding = hf.get_input_embeddings()
-        known = getattr(embedding, "num_embeddings", None) or hf.config.get_text_config().vocab_size
-        wrong = ids[(ids < 0) | (ids >= known)]
+        known = _vocabulary(hf)
+        wrong = ids[(ids < 0) | (ids >= known)] if known else ids[:0]
         if len(wrong):
             raise InputError(f"token id {int(wrong[0])} is outside the vocabulary of {type(hf).__name__}: 0 to {known - 1:,}")
         check_length(hf, ids.shape[1])
@@ -193,7 +209,7 @@ def _add_decoder_start(hf: PreTrainedModel, encoded: dict[str, Tensor]) -> None:
     }:
         return
     start = None
-    for config in (getattr(hf, "generation_config", None), hf.config, hf.config.get_text_config()):
+    for config in (getattr(hf, "generation_config", None), hf.config, text_config(hf)):
         for name in ("decoder_start_token_id", "bos_token_id"):
             start = start if start is not None else getattr(config, name, None)
     if start is None:

@@ -85,7 +85,7 @@ class LayerSolver:
                 others = self._split(node)[1]
                 yield _Segment(node, tuple(s for n, sign in others for s in self._branch(n, sign)), branch=True)
             elif (scaled := self._scaling(node)) is not None:
-                yield _Segment(node, (self._rescaled(following, scaled[1]),), branch=False)
+                yield _Segment(node, (self._rescaled(node, following, scaled[1]),), branch=False)
 
     def _trunk(self, node: int) -> Iterator[int]:
         """The nodes on the stream's way, from where it leaves the layer to where it came in."""
@@ -128,7 +128,10 @@ class LayerSolver:
         source, constant = factor
         return source, ScaleOp(constant, divide=made.op in DIV)
 
-    def _rescaled(self, source: int, op: ScaleOp) -> Rescaling:
+    def _rescaled(self, node: int, source: int, op: ScaleOp) -> Rescaling:
+        """The stream times a factor, read before it, or after it and divided back."""
+        if (after := self._door(node)) is not None and self._door(source) is None:
+            return Rescaling(Read(after, (ScaleOp(op.factor, divide=not op.divide),)), Read(after), "")
         read = self._read(source, ())
         return Rescaling(read, Read(read.site, (*read.ops, op)), "")
 
@@ -194,18 +197,20 @@ class LayerSolver:
         return True
 
     def _alone(self, node: int, sign: int, ops: tuple[Op, ...]) -> Iterator[Step]:
-        try:
-            read = self._read(node, ops, sign)
-        except Unsolved:
-            made = self.trace.nodes[node]
-            if made.op not in ADD | SUB:
-                raise
+        """A branch without messages, or the parts of a sum of such branches, each read at a door of its own."""
+        made = self.trace.nodes[node]
+        if (site := self._door(node)) is not None:
+            yield Alone("mlp" if self.mixing.acts_alone(site) else "opaque", Read(site, ops, sign), site.path)
+        elif (scaled := self._scaling(node)) is not None:
+            yield from self._alone(scaled[0], sign, (scaled[1], *ops))
+        elif self.carry.is_shape(node):
+            yield from self._alone(first_ref(made), sign, ops)
+        elif made.op in ADD | SUB and all(part is not None for part, _ in operands(made)):
             for part, part_sign in operands(made):
-                if part is None:
-                    raise
+                assert part is not None
                 yield from self._alone(part, sign * part_sign, ops)
-            return
-        yield Alone("mlp" if self.mixing.acts_alone(read.site) else "opaque", read, read.site.path)
+        else:
+            raise Unsolved(f"a branch is at no module's door ({made.op})")
 
     def _read(self, node: int, ops: tuple[Op, ...], sign: int = 1) -> Read:
         """Where a node can be read, through shapes and constant factors."""

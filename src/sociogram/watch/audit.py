@@ -56,12 +56,15 @@ def audit(rec: Recording) -> Audit:
         AccountError: a layer does not close; names it and the part.
         RecordingError: weights, values, stream or entries were not kept, or the projections need the model.
     """
+    missing = {"residual", "weights", "value_vector", "attention_out", "mlp_out"} - set(rec.tree.attrs["kept"])
+    if missing:
+        raise RecordingError(f'the audit needs {", ".join(sorted(missing))}, not kept here: record with keep="default"')
     rows = []
     for name in rec.stacks:
         if name.endswith("_cross"):
             continue
         for number in range(rec.stack(name).sizes.get("sequence", 1)):
-            one = rec.sequence(number) if rec.several else rec
+            one = rec.sequence(number) if "sequence" in rec.stack(name).dims else rec
             rows += [{"stack": name, "sequence": number, **_layer(one, name, i)} for i in range(one.stack(name).sizes["layer"])]
     table = pd.DataFrame(rows)
     closed = table[table["status"] == "closed"]
@@ -122,7 +125,7 @@ def _messages(rec: Recording, stack: str, index: int, status: str) -> tuple[list
 
 def _listens(dataset: xr.Dataset, index: int) -> bool:
     if "attention_out" not in dataset:
-        raise RecordingError('the audit needs attention_out: record with keep="default"')
+        return False
     return not bool(dataset["attention_out"].isel(layer=index).isnull().all())
 
 

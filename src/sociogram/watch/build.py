@@ -109,16 +109,16 @@ class StackBuilder:
         if always or name in self.names:
             self.rows.setdefault(name, Rows(len(self.layers))).put(index, value)
 
-    def dataset(self, several: bool) -> xr.Dataset:
-        """The labelled arrays; with `several` a leading `sequence` dimension, else the only sequence without one."""
+    def dataset(self) -> xr.Dataset:
+        """The labelled arrays; several sequences get a leading `sequence` dimension, one has none."""
         variables: dict[str, Any] = {}
         for name, rows in self.rows.items():
             array = rows.finish()
             if array is not None:
-                variables[name] = _labelled(name, array, several)
+                variables[name] = _labelled(name, array)
         if self.stops:
             stack = np.stack([as_float(stop).numpy() for *_, stop in self.stops])
-            variables["residual"] = _arranged(("stop", "query", "d_model"), stack, several)
+            variables["residual"] = _arranged(("stop", "query", "d_model"), stack)
         if self.same_width:
             variables = {
                 name: (tuple("d_head" if d == "d_value" else d for d in dims), a) for name, (dims, a) in variables.items()
@@ -142,15 +142,15 @@ class StackBuilder:
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def _labelled(name: str, array: np.ndarray, several: bool) -> tuple[tuple[str, ...], np.ndarray]:
+def _labelled(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     if name in SHARED:
         return ("layer", *DIMS[name]), array
-    return _arranged(("layer", *DIMS[name]), array, several)
+    return _arranged(("layer", *DIMS[name]), array)
 
 
-def _arranged(dims: tuple[str, ...], array: np.ndarray, several: bool) -> tuple[tuple[str, ...], np.ndarray]:
+def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Rows come as `[row, sequence, ...]`: put the sequence first, or take the only one."""
-    return (("sequence", *dims), array.swapaxes(0, 1)) if several else (dims, array[:, 0])
+    return (("sequence", *dims), array.swapaxes(0, 1)) if array.shape[1] > 1 else (dims, array[:, 0])
 
 
 def value_norms(value: Tensor, matrix: Tensor) -> Tensor:

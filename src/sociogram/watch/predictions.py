@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def predictions(rec: Recording, top: int) -> pd.DataFrame:
     """The `top` most probable next tokens: columns `token` (as people read it), `token_id`, `probability`."""
-    rec._one("predictions()")
+    rec._one("predictions()", rec.main)
     logits = rec.outputs.get("final_logits")
     if logits is None:
         raise RecordingError("no next tokens: the model gives no logits per token, or the recording was stored without them")

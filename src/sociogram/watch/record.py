@@ -58,13 +58,19 @@ def record(model: Model, what: Promptable, *, keep: Keep = "default", memory_lim
     check_memory(_needs(model, anatomy, inputs, names), memory_limit, keep)
     stacks = builders(anatomy, names)
     output = _run(model, anatomy, inputs, stacks, names)
-    tree = _tree(model, anatomy, inputs, stacks)
+    tree = _tree(model, anatomy, inputs, stacks, names)
     return Recording(tree, model=model, inputs=inputs, anatomy=anatomy, outputs=_outputs(output, inputs))
 
 
 def _refuse_unseen(model: Model, anatomy: Anatomy) -> None:
-    if any(layer.calls for layer in anatomy.layers):
+    if any(layer.status == "closed" for layer in anatomy.layers):
         return
+    if anatomy.problems:
+        reasons = "; ".join(f"{problem} ({count} layers)" for problem, count in anatomy.problems.most_common(3))
+        raise UnsupportedModelError(
+            f"the layers of {type(model.hf).__name__} cannot be written as an account that adds up: {reasons}. "
+            "docs/coverage.md lists the families that can be watched."
+        )
     silent = f" Attention modules of its own: {', '.join(anatomy.silent[:3])}." if anatomy.silent else ""
     raise UnsupportedModelError(
         f"{type(model.hf).__name__} never called the attention function of transformers' AttentionInterface, so nothing of its "
@@ -117,17 +123,15 @@ def _needs(model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: 
     return needs
 
 
-def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], stacks: dict[str, list[StackBuilder]]) -> xr.DataTree:
-    several = next(iter(inputs.values())).shape[0] > 1
+def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], stacks: dict[str, list[StackBuilder]], names: frozenset[str]) -> xr.DataTree:
     nodes: dict[str, xr.Dataset] = {}
     for stack, pair in stacks.items():
         for builder in pair:
-            dataset = builder.dataset(several)
+            dataset = builder.dataset()
             sizes = {str(dim): size for dim, size in dataset.sizes.items()}
-            nodes[_node(stack, builder)] = stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross).label(
-                dataset, several
-            )
-    attributes = {"format": FORMAT, "main": anatomy.main, **described(model)}
+            tokens = stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross)
+            nodes[_node(stack, builder)] = tokens.label(dataset)
+    attributes = {"format": FORMAT, "main": anatomy.main, "kept": sorted(names), **described(model)}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 

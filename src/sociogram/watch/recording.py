@@ -70,13 +70,13 @@ class Recording:
 
     @property
     def several(self) -> bool:
-        """Whether the recording holds several sequences."""
-        return "sequence" in self.dataset.dims
+        """Whether the recording holds several sequences (or, in some stack, several images)."""
+        return any("sequence" in self.stack(name).dims for name in self.stacks)
 
     @property
     def tokens(self) -> list[str]:
         """The tokens of the main stack as people read them (of one sequence)."""
-        self._one("tokens")
+        self._one("tokens", self.main)
         return [str(t) for t in self.dataset["query_token"].values]
 
     def stack(self, name: str) -> xr.Dataset:
@@ -96,19 +96,22 @@ class Recording:
         Raises:
             InputError: no such sequence.
         """
-        if not self.several:
-            if number in (0, -1):
-                return self
-            raise InputError(f"this recording holds one sequence, and number {number} was asked for")
-        count = self.dataset.sizes["sequence"]
+        count = max([1, *self._counts().values()])
         if not -count <= number < count:
             raise InputError(f"no sequence {number}: this recording holds {count}, numbered 0 to {count - 1}")
+        if not self.several:
+            return self
         number %= count
-        nodes = {name: _only(self.stack(name), number) for name in self.stacks}
+        nodes = {name: _only(self.stack(name), number) for name in self.stacks if number < self._counts().get(name, count)}
         tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=self.tree.attrs), **nodes})
-        inputs = None if self._inputs is None else _row(self._inputs, number)
+        inputs = self._inputs if self._inputs is None or "sequence" not in self.dataset.dims else _row(self._inputs, number)
         outputs = {name: value[number : number + 1] for name, value in self._outputs.items()}
         return Recording(tree, model=self.model, inputs=inputs, anatomy=self._anatomy, outputs=outputs)
+
+    def _counts(self) -> dict[str, int]:
+        """Stacks with several sequences, and how many."""
+        sizes = {name: self.stack(name).sizes for name in self.stacks}
+        return {name: int(size["sequence"]) for name, size in sizes.items() if "sequence" in size}
 
     def audit(self) -> Audit:
         """Prove that the entries add up to the model's own residual stream; see `watch.audit`.
@@ -216,7 +219,7 @@ class Recording:
 
     def find(self, axis: str, token: Address, *, stack: str | None = None) -> int:
         """The position of a token given by number or text along `"query"` or `"key"`."""
-        self._one(f"{axis}={token!r}")
+        self._one(f"{axis}={token!r}", stack or self.main)
         texts = [str(t) for t in self.stack(stack or self.main)[f"{axis}_token"].values]
         return find_token(texts, token)
 
@@ -227,7 +230,7 @@ class Recording:
             RecordingError: an array was not kept, or the layer has no token-token matrix.
         """
         name = stack or self.main
-        self._one("messages")
+        self._one("messages", name)
         dataset = self.stack(name).isel(layer=self.layer(layer, stack=name))
         status = str(dataset["status"].values)
         if status != "closed":
@@ -309,17 +312,14 @@ class Recording:
         """The anatomy of one layer of a stack of the tree."""
         return self.anatomy.stack(stack.removesuffix("_cross"))[self.layer(layer, stack=stack)]
 
-    def _one(self, call: str) -> None:
-        if self.several:
-            raise InputError(
-                f"{call} is about one sequence, and this recording holds {self.dataset.sizes['sequence']}: "
-                "choose one with rec.sequence(0)"
-            )
+    def _one(self, call: str, stack: str) -> None:
+        if (count := self._counts().get(stack)) is not None:
+            raise InputError(f"{call} is about one sequence, and this recording holds {count}: choose one with rec.sequence(0)")
 
     def __repr__(self) -> str:
         """Model, tokens, stacks and what is kept."""
         sizes = self.dataset.sizes
-        count = f"{sizes['sequence']} sequences of " if self.several else ""
+        count = f"{sizes['sequence']} sequences of " if "sequence" in sizes else ""
         kept = ", ".join(sorted(str(name) for name in self.dataset.data_vars))
         what = f"{count}{sizes.get('query', 0)} tokens, {sizes['layer']} layers in {self.main!r}"
         return f"Recording({self.tree.attrs.get('model', 'model')}: {what}; stacks {', '.join(self.stacks)}; {kept})"
@@ -352,7 +352,8 @@ def _only(dataset: xr.Dataset, number: int) -> xr.Dataset:
 
 def _row(inputs: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
     """One sequence's inputs, its padding cut off."""
-    row: dict[str, Any] = {name: value[number : number + 1] for name, value in inputs.items()}
+    count = next(iter(inputs.values())).shape[0]
+    row: dict[str, Any] = {n: v[number : number + 1] if v.ndim and v.shape[0] == count else v for n, v in inputs.items()}
     mask = row.get("attention_mask")
     if mask is not None and "input_ids" in row and mask.shape == row["input_ids"].shape:
         real = mask[0].bool()

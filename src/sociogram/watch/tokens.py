@@ -43,8 +43,9 @@ class StackTokens:
     queries: Named | None
     keys: Named | None
 
-    def label(self, dataset: xr.Dataset, several: bool) -> xr.Dataset:
+    def label(self, dataset: xr.Dataset) -> xr.Dataset:
         """The dataset with token coordinates."""
+        several = "sequence" in dataset.sizes
         for axis, named in (("query", self.queries), ("key", self.keys)):
             if named is None or axis not in dataset.dims:
                 continue
@@ -67,23 +68,23 @@ def stack_tokens(
         sizes: how many queries and keys (and sequences) the stack's arrays have.
         cross: whether the keys come from another sequence.
     """
-    sequences = next(iter(inputs.values())).shape[0]
+    sequences = sizes.get("sequence", 1)
     listens = any(step.cross for layer in anatomy.stack(stack) for step in layer.heard)
-    own = _text(model, inputs, sizes.get("query", -1), decoder=listens)
+    own = _text(model, inputs, (sequences, sizes.get("query", -1)), decoder=listens)
     queries = own or Named.numbered(stack, sequences, sizes.get("query", 0))
     if not cross:
         same = sizes.get("key", -1) == queries.texts.shape[1]
         return StackTokens(queries, queries if same else Named.numbered("key", sequences, sizes.get("key", 0)))
     other = next((name for name in anatomy.stacks if name != stack), "source")
-    source = _text(model, inputs, sizes.get("key", -1), decoder=False)
+    source = _text(model, inputs, (sequences, sizes.get("key", -1)), decoder=False)
     return StackTokens(queries, source or Named.numbered(other, sequences, sizes.get("key", 0)))
 
 
-def _text(model: Model, inputs: Mapping[str, Tensor], count: int, *, decoder: bool) -> Named | None:
+def _text(model: Model, inputs: Mapping[str, Tensor], shape: tuple[int, int], *, decoder: bool) -> Named | None:
     names = ("decoder_input_ids", "input_ids") if decoder else ("input_ids",)
     masks = {"decoder_input_ids": "decoder_attention_mask", "input_ids": "attention_mask"}
     for name in names:
         ids = inputs.get(name)
-        if ids is not None and ids.ndim == 2 and ids.shape[1] == count:
+        if ids is not None and tuple(ids.shape) == shape:
             return Named.from_ids(model, ids, inputs.get(masks[name]))
     return None

@@ -1,0 +1,38 @@
+"""Shapes in signatures are executed: the modules that carry them are imported through jaxtyping and beartype."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from jaxtyping import install_import_hook
+
+SHAPED = ["models.attention", "models.frozen", "models.readout", "models.verify", "models.head", "watch.account", "watch.toward"]
+install_import_hook([f"sociogram.{name}" for name in SHAPED], "beartype.beartype")
+
+import pytest
+import torch
+
+import sociogram as sg
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def smollm() -> sg.Model:
+    """The default model: a real decoder with grouped queries."""
+    return sg.load("smollm2-135m")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> sg.Model:
+    """A real encoder with norms after the sums."""
+    return sg.load("minilm-l6")
+
+
+@pytest.fixture(scope="session")
+def paris(smollm: sg.Model) -> sg.Recording:
+    """A prompt whose answer is known."""
+    return sg.record(smollm, "The Eiffel Tower is located in the city of", keep="qkv")

@@ -19,7 +19,9 @@ def call(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, 
     return AttentionCall("here", 0, nn.Identity(), query, key, value, mask, scale, **kwargs)  # type: ignore[arg-type]
 
 
-def random_call(seed: int = 0, heads: int = 4, groups: int = 2, queries: int = 5, keys: int = 5, **kwargs: object) -> AttentionCall:
+def random_call(
+    seed: int = 0, heads: int = 4, groups: int = 2, queries: int = 5, keys: int = 5, **kwargs: object
+) -> AttentionCall:
     g = torch.Generator().manual_seed(seed)
     query = torch.randn(2, heads, queries, 8, generator=g)
     key, value = (torch.randn(2, groups, keys, width, generator=g) for width in (8, 6))
@@ -40,7 +42,7 @@ def test_three_tokens_by_hand() -> None:
 
 
 def test_query_heads_share_key_heads_in_blocks_not_in_turn() -> None:
-    """Query heads 0 and 1 read key head 0: with one hot key per group, `repeat` would give heads 0, 2 and 1, 3 the same picture."""
+    """Query heads 0 and 1 read key head 0; `repeat` would pair heads 0 and 2, 1 and 3."""
     query = torch.ones(1, 4, 1, 2)
     key = torch.tensor([[[[9.0, 9.0], [0.0, 0.0]], [[0.0, 0.0], [9.0, 9.0]]]])
     value = torch.tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]])

@@ -54,7 +54,9 @@ def test_transposed_is_the_transpose_of_linear() -> None:
     torch.testing.assert_close(frozen.linear(x) @ u, x @ frozen.transposed(u))
 
 
-@pytest.mark.parametrize("module", [nn.Linear(5, 7), nn.Linear(5, 7, bias=False), Conv1D(7, 5), nn.Sequential(nn.Linear(5, 6), nn.Linear(6, 7))])
+@pytest.mark.parametrize(
+    "module", [nn.Linear(5, 7), nn.Linear(5, 7, bias=False), Conv1D(7, 5), nn.Sequential(nn.Linear(5, 6), nn.Linear(6, 7))]
+)
 def test_projection_matrix_of_any_affine_module(module: nn.Module) -> None:
     matrix, bias = projection_matrix(randomised(module), 5, torch.zeros(1))
     x = torch.randn(4, 5)

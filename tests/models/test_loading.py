@@ -281,8 +281,10 @@ def test_things_that_are_no_models(llama: LlamaForCausalLM) -> None:
 
 def test_a_named_model(tiny: NamedModel, llama_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(catalog.NAMED_MODELS, "tiny", tiny)
-    monkeypatch.setattr(store, "fetch", lambda named: llama_folder if named is tiny else None)
-    LlamaForCausalLM.from_pretrained(llama_folder).bfloat16().save_pretrained(tmp_path / "tiny")
+    kept = shutil.copytree(llama_folder, tmp_path / "kept")
+    monkeypatch.setattr(store, "fetch", lambda named: kept if named is tiny else None)
+    for folder in (kept, tmp_path / "tiny"):
+        LlamaForCausalLM.from_pretrained(llama_folder).bfloat16().save_pretrained(folder)
     monkeypatch.chdir(tmp_path)
     model = load("tiny")
     assert (model.name, model.source.kind, model.source.digest) == ("tiny", "named", tiny.wheel_sha256)
@@ -361,7 +363,8 @@ def load_apart(name: str, tmp_path: Path, **environment: str) -> str:
     """What loading says in a process of its own, whose Hugging Face cache is empty at first."""
     settings = {"HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1", **environment}
     command = [sys.executable, "-W", "error", "-c", LOADER, name]
-    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    done = subprocess.run(command, env=inherited | settings, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout
 

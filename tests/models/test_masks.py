@@ -29,7 +29,14 @@ def test_touched_it_is_the_eager_mask(queries: int, past: int, window: int | Non
     if padding is not None and pad != "full":
         padding[0, 0 if pad == "left" else -1] = False
     rule = causal_mask_function if window is None else sliding_window_causal_mask_function(window)
-    given_ = {"batch_size": 2, "q_length": queries, "kv_length": keys, "q_offset": past, "mask_function": rule, "attention_mask": padding}
+    given_ = {
+        "batch_size": 2,
+        "q_length": queries,
+        "kv_length": keys,
+        "q_offset": past,
+        "mask_function": rule,
+        "attention_mask": padding,
+    }
     lazy = lazy_mask(**given_, local_size=window)
     eager = eager_mask(**given_)
     assert isinstance(lazy, LazyMask)

@@ -8,7 +8,6 @@ import warnings
 
 import pytest
 import torch
-from conftest import byte_level_tokenizer, tiny_llama
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -33,6 +32,7 @@ from sociogram.core.errors import InputError
 from sociogram.models.loading import load
 from sociogram.models.model import Model
 from sociogram.models.quiet import quiet
+from tests.models.conftest import byte_level_tokenizer, tiny_llama
 
 BERT_SIZES = {
     "vocab_size": 300,

@@ -174,7 +174,12 @@ def test_cached_decoding_goes_through_the_seam(window: int | None) -> None:
 def test_no_mask_means_everything_whatever_a_flag_says() -> None:
     """Encoders whose modules still say is_causal=True must not turn causal."""
     config = BertConfig(
-        vocab_size=100, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, max_position_embeddings=20
+        vocab_size=100,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=20,
     )
     model = AutoModel.from_config(config).eval()
     for module in model.modules():
@@ -199,5 +204,3 @@ def test_attention_that_never_passes_the_seam_says_so() -> None:
     model = sg.load(BloomForCausalLM(BloomConfig(vocab_size=100, hidden_size=16, n_layer=2, n_head=2)).eval())
     with pytest.raises(sg.UnsupportedModelError, match="nothing of its conversation can be seen"):
         sg.record(model, ids(1, 5) % 100)
-
-

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from conftest import byte_level_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -10,6 +9,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 from sociogram.core.errors import InputError
 from sociogram.models import catalog, store
 from sociogram.models.tokens import find_token, token_texts, words
+from tests.models.conftest import byte_level_tokenizer
 
 BYTE_LEVEL = byte_level_tokenizer(eos_token="<end>", bos_token="<|start|>")
 

@@ -6,6 +6,6 @@ import sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from .sweep import main  # noqa: E402
+from .sweep import main
 
 sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
+from torch.utils import deterministic
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from .double import float64_everywhere
@@ -74,9 +75,7 @@ def _classes(name: str) -> list[type[PreTrainedModel]]:
     return classes[:4]
 
 
-def _specimen(
-    name: str, cls: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype, seed: int
-) -> Specimen:
+def _specimen(name: str, cls: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> Specimen:
     model = _construct(cls, config, seed)
     randomise(model, seed)
     # some models keep what they compute in a first pass (rotary tables): other dtypes start from an untouched copy
@@ -106,14 +105,14 @@ def _construct(cls: type[PreTrainedModel], config: PreTrainedConfig, seed: int) 
 def _memory_filled() -> Iterator[None]:
     """Parameters that a class never initialises come out as NaN (and are redrawn), not as what lay in memory."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
 def _check(model: PreTrainedModel, inputs: dict[str, Any]) -> None:
@@ -132,7 +131,7 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 
 def _cast_model(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """Change floating parameters and buffers; complex ones stay complex (`Module.to` would drop their imaginary part)."""
+    """Change floating parameters and buffers; complex ones stay complex (`Module.to` drops the imaginary part)."""
     model = model._apply(lambda tensor: _cast(tensor, dtype))
     if dtype == torch.float64:
         for part in model.modules():
@@ -158,16 +157,16 @@ def _one_line(error: Exception) -> str:
 @contextmanager
 def _quiet_seeds(seed: int) -> Iterator[None]:
     """Seed all sources of randomness and give back their states afterwards."""
-    before = random.getstate(), numpy.random.get_state()  # noqa: NPY002
+    before = random.getstate(), numpy.random.get_state()
     random.seed(seed)
-    numpy.random.seed(seed)  # noqa: NPY002
+    numpy.random.seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             yield
         finally:
             random.setstate(before[0])
-            numpy.random.set_state(before[1])  # noqa: NPY002
+            numpy.random.set_state(before[1])
 
 
 __all__ = ["CannotBuild", "Specimen", "build", "float64_everywhere"]

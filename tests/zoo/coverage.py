@@ -32,9 +32,9 @@ class Row:
     """One config entry, measured.
 
     `status`: `closed` (every layer that attends closes at message level; layers without attention are opaque), `partly` (some
-    layers do not), `unsupported` (none does, or attention never passes the seam), `not built` (no tiny model of it could be made).
-    `drift` is the largest difference of outputs while recording from the nearer of the model's own eager and sdpa paths, relative to
-    the largest output; `unwatched` the same with a session open in which nobody watches.
+    layers do not), `unsupported` (none does, or attention never passes the seam), `not built` (no tiny model of it could be
+    made). `drift` is the largest difference of outputs while recording from the nearer of the model's own eager and sdpa
+    paths, relative to the largest output; `unwatched` the same with a session open in which nobody watches.
     """
 
     entry: str
@@ -90,9 +90,8 @@ def _short(text: str) -> str:
 def drifts(specimen: zoo.Specimen) -> tuple[float, float]:
     """Differences of outputs from the nearer plain path: while weights are observed, and with nobody watching."""
     plain = _plain_outputs(specimen)
-    return tuple(
-        min(_difference(shown, other) for other in plain) for shown in (_shown(specimen, True), _shown(specimen, False))
-    )  # type: ignore[return-value]
+    watched, unwatched = (min(_difference(_shown(specimen, eyes), other) for other in plain) for eyes in (True, False))
+    return watched, unwatched
 
 
 class _Everything:
@@ -101,7 +100,7 @@ class _Everything:
     def __init__(self, wants: bool) -> None:
         self.wants = wants
 
-    def wants_weights(self, call: object) -> bool:  # noqa: ARG002
+    def wants_weights(self, call: object) -> bool:
         return self.wants
 
     def observe(self, call: object, weights: object, sink: object, output: object) -> None:
@@ -153,7 +152,7 @@ def sweep(names: tuple[str, ...]) -> list[Row]:
             with _limited(SECONDS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 rows.append(measure(name))
-        except Exception as error:  # noqa: BLE001 - a sweep ends with a table, whatever one family does
+        except Exception as error:
             rows.append(Row(name, "", "unsupported", reason=f"{type(error).__name__}: {_short(str(error))}"))
     return rows
 
@@ -165,42 +164,44 @@ def write(rows: list[Row]) -> None:
     PAGE.write_text(page(rows, about))
 
 
+HEAD = """# Coverage
+
+Measured with transformers {transformers} and torch {torch} by `make coverage`: a tiny random model of every config entry is
+built, recorded and audited, and its outputs are compared with the plain model's. Float32, two sequences.
+
+| status | entries | meaning |
+| --- | --- | --- |
+| closed | {closed} | the account of every layer that attends adds up, message by message |
+| partly | {partly} | some layers do, others are marked |
+| unsupported | {unsupported} | nothing of the conversation can be read; the reason is in the table |
+| not built | {not_built} | no tiny model could be made here (another package is needed, or the config refuses to shrink) |
+
+- `error`: worst token's |account - model| over its move.
+- `drift`: largest change of the output while weights are recorded, relative to the largest output, against the nearer of the
+  model's own eager and sdpa paths (they disagree among themselves in some families).
+- `opaque`: share of the entries' norm in mixers without a token-token matrix.
+
+| entry | model | status | layers closed | opaque | error | drift | reason |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
 def page(rows: list[Row], about: dict[str, str]) -> str:
     """docs/coverage.md."""
-    counts = Counter(row.status for row in rows)
-    lines = [
-        "# Coverage",
-        "",
-        f"Measured with transformers {about['transformers']} and torch {about['torch']} by `make coverage`: a tiny random model of every",
-        "config entry is built, recorded and audited, and its outputs are compared with the plain model's. Float32, two sequences.",
-        "",
-        "| status | entries | meaning |",
-        "| --- | --- | --- |",
-        f"| closed | {counts['closed']} | the account of every layer that attends adds up, message by message |",
-        f"| partly | {counts['partly']} | some layers do, others are marked |",
-        f"| unsupported | {counts['unsupported']} | nothing of the conversation can be read; the reason is in the table |",
-        f"| not built | {counts['not built']} | no tiny model could be made here (needs another package, or its config refuses to shrink) |",
-        "",
-        "`error`: worst token's |account - model| over its move. `drift`: largest change of the output while weights are recorded,",
-        "relative to the largest output, against the nearer of the model's own eager and sdpa paths. `opaque`: share of the entries'",
-        "norm in mixers without a token-token matrix.",
-        "",
-        "| entry | model | status | layers closed | opaque | error | drift | reason |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        if row.status == "not built":
-            continue
-        share = "" if row.opaque_share is None else f"{row.opaque_share:.0%}"
-        error = "" if row.relative_error is None else f"{row.relative_error:.0e}"
-        drift = "" if row.drift is None else f"{row.drift:.0e}"
-        layers = f"{row.closed_layers}/{row.layers}" if row.layers else ""
-        reason = row.reason.replace("|", "\\|")
-        lines.append(
-            f"| {row.entry} | {row.model} | {row.status} | {layers} | {share} | {error} | {drift} | {reason} |"
-        )
+    counts = Counter(row.status.replace(" ", "_") for row in rows)
+    numbers = {name: counts[name] for name in ("closed", "partly", "unsupported", "not_built")}
+    lines = [_line(row) for row in rows if row.status != "not built"]
     not_built = ", ".join(row.entry for row in rows if row.status == "not built")
-    return "\n".join([*lines, "", f"Not built: {not_built}.", ""])
+    return HEAD.format(**about, **numbers) + "\n".join([*lines, "", f"Not built: {not_built}.", ""])
+
+
+def _line(row: Row) -> str:
+    share = "" if row.opaque_share is None else f"{row.opaque_share:.0%}"
+    error = "" if row.relative_error is None else f"{row.relative_error:.0e}"
+    drift = "" if row.drift is None else f"{row.drift:.0e}"
+    layers = f"{row.closed_layers}/{row.layers}" if row.layers else ""
+    cells = (row.entry, row.model, row.status, layers, share, error, drift, row.reason.replace("|", "\\|"))
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -43,13 +43,15 @@ def _forget_tables() -> None:
     modeling = [module for name, module in [*sys.modules.items()] if ".modeling_" in name]
     for module in modeling:
         for value in vars(module).values():
-            if isinstance(value, functools._lru_cache_wrapper):
-                value.cache_clear()
+            # transformers wraps the cached function once more and keeps it in the closure
+            for cached in (value, *(cell.cell_contents for cell in getattr(value, "__closure__", None) or ())):
+                if isinstance(cached, functools._lru_cache_wrapper):
+                    cached.cache_clear()
 
 
 @contextmanager
 def float64_everywhere() -> Iterator[None]:
-    """Within this context `.float()`, `.to(torch.float32)`, `dtype=torch.float32` and default dtypes all mean float64."""
+    """Within this context `.float()`, `.to(torch.float32)`, `dtype=torch.float32` and default dtypes mean float64."""
     before = torch.get_default_dtype()
     _forget_tables()
     torch.set_default_dtype(torch.float64)

@@ -74,7 +74,7 @@ def _mapped_names(name: str) -> Iterator[str]:
         value = mapping.get(name)
         if isinstance(value, list | tuple):
             yield from value
-        elif value:
+        elif isinstance(value, str):
             yield value
 
 

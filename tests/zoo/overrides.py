@@ -1,7 +1,7 @@
 """What the naming rules cannot tell, family by family.
 
-A plain key is an argument of that family's config, wherever it occurs (also inside another config); a dotted key reaches
-into a sub-config. Keys with underscores around them steer the zoo:
+A plain key is an argument of that family's config, wherever it occurs (also inside another config); a dotted key
+reaches into a sub-config. Keys with underscores around them steer the zoo:
 
     __layers__    how many layers to keep
     __defaults__  arguments without which the config class can't be constructed

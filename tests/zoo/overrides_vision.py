@@ -88,9 +88,7 @@ VISION: dict[str, dict[str, Any]] = {
     "janus_vqgan": _GROUPS_OF_32,
     "kosmos-2": {
         "__inputs__": ("input_ids", "pixel_values", "image_embeds_position_mask"),
-        "__make__": {
-            "image_embeds_position_mask": lambda pantry: (torch.arange(pantry.tokens) < 8).long().expand(BATCH, -1)
-        },
+        "__make__": {"image_embeds_position_mask": lambda pantry: (torch.arange(pantry.tokens) < 8).long().expand(BATCH, -1)},
     },
     "kosmos_2_5_vision_model": {"__inputs__": ("flattened_patches", "attention_mask"), "__make__": _PIX2STRUCT},
     "llama4_vision_model": {"intermediate_size": 256},

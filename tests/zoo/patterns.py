@@ -31,7 +31,7 @@ def depth_of(config: dict[str, Any]) -> int | None:
 
 def per_layer_lists(config: dict[str, Any], depth: int) -> dict[str, Sequence[Any]]:
     """The list attributes with one item per layer."""
-    found = {}
+    found: dict[str, Sequence[Any]] = {}
     for name, value in config.items():
         if isinstance(value, list | tuple) and len(value) == depth and depth > 1 and not _speaks_of_stages(name):
             found[name] = value

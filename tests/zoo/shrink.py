@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from .overrides import overrides_for
 from .mending import TINY_RESNET, mend
+from .overrides import overrides_for
 from .patterns import DEPTH_NAMES, depth_of, doubling, kept_layers, per_layer_lists, squeeze_indices
 from .rules import LAYERS, is_multiplier, shrink_number
 from .tokens import Relabelling, is_token_id
@@ -87,9 +87,7 @@ def _layer_choice(fields: dict[str, Any], model_type: str) -> dict[str, Any]:
         return {"depth": None, "lists": {}, "kept": []}
     lists = per_layer_lists(fields, depth)
     apart = fields.get("per_layer_config")
-    kinds = (
-        {**lists, "apart": [str(apart.get(f"{i:02d}", apart.get(str(i)))) for i in range(depth)]} if apart else lists
-    )
+    kinds = {**lists, "apart": [str(apart.get(f"{i:02d}", apart.get(str(i)))) for i in range(depth)]} if apart else lists
     taps = fields.get("out_indices")
     wanted = overrides_for(model_type).get("__layers__", max(LAYERS, len(taps) if taps else 0))
     return {"depth": depth, "lists": lists, "kept": kept_layers(kinds, depth, wanted)}

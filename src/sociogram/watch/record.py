@@ -123,7 +123,9 @@ def _needs(model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: 
     return needs
 
 
-def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], stacks: dict[str, list[StackBuilder]], names: frozenset[str]) -> xr.DataTree:
+def _tree(
+    model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], stacks: dict[str, list[StackBuilder]], names: frozenset[str]
+) -> xr.DataTree:
     nodes: dict[str, xr.Dataset] = {}
     for stack, pair in stacks.items():
         for builder in pair:
@@ -131,7 +133,7 @@ def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], stacks: dic
             sizes = {str(dim): size for dim, size in dataset.sizes.items()}
             tokens = stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross)
             nodes[_node(stack, builder)] = tokens.label(dataset)
-    attributes = {"format": FORMAT, "main": anatomy.main, "kept": sorted(names), **described(model)}
+    attributes = {"format": FORMAT, "main": anatomy.main, "stacks": list(nodes), "kept": sorted(names), **described(model)}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 

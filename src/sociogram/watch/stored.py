@@ -115,7 +115,7 @@ def open_recording(path: str | PathLike[str], model: Model | None = None) -> Rec
     if model is not None:
         _check_model(stored.attrs, model)
     root = stored.to_dataset()
-    nodes = {str(name): _with_texts(node.to_dataset()) for name, node in stored.children.items()}
+    nodes = {name: _with_texts(stored[name].to_dataset()) for name in stored.attrs["stacks"]}
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=stored.attrs), **nodes})
     inputs = {name: torch.from_numpy(array) for name, array in _part(root, "inputs").items()}
     return Recording(tree, model=model, inputs=inputs or None, outputs=_part(root, "outputs"))

@@ -1,0 +1,200 @@
+"""The command line as a user meets it: output, exit codes, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sociogram as sg
+
+SENTENCE = "I hammered the nail into the leaking ship"
+
+
+def run(*args: str, text: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    surroundings = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **env}
+    return subprocess.run(
+        [sys.executable, "-m", "sociogram", *args],
+        input=text,
+        capture_output=True,
+        encoding=surroundings["PYTHONIOENCODING"],
+        env=surroundings,
+        timeout=240,
+    )
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, smollm: sg.Model, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Run a command in this process, with the model loaded once."""
+    from sociogram.cli.app import app
+    from sociogram.cli.screen import errors
+
+    monkeypatch.setattr(sg, "load", lambda name: smollm if name == "smollm2-135m" else pytest.fail(name))
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*args: str) -> tuple[int, str, str]:
+        code = errors(lambda: app(list(args), standalone_mode=False), debug=lambda: False)
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+@pytest.mark.real
+def test_look_shows_the_conversation(inside) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = inside("look", SENTENCE)
+    assert code == 0
+    for words in (
+        "␣hamm",
+        "says next",
+        "What ␣ship (token 8) heard",
+        "Which layers moved it most",
+        "Most heard by all",
+        "account closed:",
+    ):
+        assert words in out
+
+
+@pytest.mark.real
+def test_json_is_one_document_with_every_field(inside) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = inside("look", SENTENCE, "--json", "--top", "3", "--toward", " and")
+    document = json.loads(out)
+    assert code == 0
+    assert set(document) >= {"model", "tokens", "predictions", "edges", "moves", "audit", "null_drift"}
+    assert document["tokens"][1] == "␣hamm"
+    assert len(document["predictions"]) == 5
+    assert set(document["predictions"][0]) == {"token", "probability"}
+    assert len(document["edges"]) == 3
+    assert {"layer", "head", "query", "key", "attention", "message", "contribution", "pull", "toward"} <= set(
+        document["edges"][0]
+    )
+    assert len(document["moves"]) == 30 * 9
+    assert document["audit"]["max_relative_error"] <= 1e-4
+    assert document["null_drift"] <= 1e-4
+
+
+@pytest.mark.real
+def test_options_do_what_they_say(inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    edges = json.loads(inside("look", SENTENCE, "--json", "--layer", "3", "--head", "2", "--token", "nail", "--drop-first")[1])[
+        "edges"
+    ]
+    assert {(e["layer"], e["head"], e["query_token"]) for e in edges} == {(3, 2, "␣nail")}
+    assert all(e["key"] != 0 for e in edges)
+    by = {
+        w: json.loads(inside("look", SENTENCE, "--json", "--weight", w)[1])["edges"]
+        for w in ("message", "attention", "contribution")
+    }
+    assert by["message"] != by["attention"] != by["contribution"]
+    (tmp_path / "prompt.txt").write_text(SENTENCE + "\n")
+    saved = tmp_path / "rec"
+    code, out, _ = inside("look", "--file", str(tmp_path / "prompt.txt"), "--save", str(saved), "--json")
+    assert code == 0
+    assert json.loads(out)["tokens"] == sg.open_recording(saved).tokens
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["look", ""], 2, "the prompt is empty"),
+        (["look"], 2, "give a text"),
+        (["look", "hi", "--layer", "99"], 2, "no layer 99: there are 30, numbered 0 to 29"),
+        (["look", "hi", "--head", "99"], 2, "no head 99"),
+        (["look", "hi", "--token", "nobody"], 2, "nobody"),
+        (["look", "hi", "--weight", "loud"], 2, "choose one of message"),
+        (["look", "hi", "--toward", "Eiffel"], 2, "is not one token"),
+        (["look", "hi", "--top", "0"], 2, "--top"),
+        (["look", "hi", "--bogus"], 2, "No such option"),
+        (["look", "hi", "--file", "/nowhere/at/all"], 2, "not both"),
+        (["look", "--file", "/nowhere/at/all"], 1, "No such file"),
+        (["look", "hi", "--save", "/proc/no/such"], 1, "cannot be written"),
+        (["look", "word " * 9000], 2, "positions"),
+        (["worksheet", "hi", "--layer", "0", "--head", "77"], 2, "no head 77"),
+        (["worksheet", "hi"], 2, "--layer"),
+        (["models", "remove", "gpt-17"], 1, "gpt-17"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(inside, args: list[str], code: int, words: str) -> None:  # type: ignore[no-untyped-def]
+    found, out, err = inside(*args)
+    assert words in err.replace("\n", " ")
+    assert found == code
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.real
+def test_narrow_terminals_and_pipes(inside, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, _ = inside("look", SENTENCE)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 40
+    assert "\x1b" not in out  # a pipe gets no colours
+    assert "…" not in out  # no number is cut
+
+
+@pytest.mark.real
+def test_worksheet_prints_and_writes_a_page(inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = inside("worksheet", SENTENCE, "--layer", "3", "--head", "1", "--token", "ship")
+    assert code == 0
+    assert "Reconciliation" in out
+    page = tmp_path / "sheet.html"
+    assert inside("worksheet", SENTENCE, "--layer", "3", "--head", "1", "--html", str(page))[0] == 0
+    assert page.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.real
+def test_models_lists_and_shows(inside) -> None:  # type: ignore[no-untyped-def]
+    listed = inside("models")[1]
+    assert "smollm2-135m (default)" in listed
+    assert "minilm-l6" in listed
+    shown = inside("models", "show", "smollm2-135m")[1]
+    assert "30 x pre-norm: attention self_attn, 9 heads (3 key/value) of 64" in shown.replace("\n", " ")
+    assert "model.norm > lm_head" in shown
+
+
+def test_coverage_is_what_was_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    table = sg.coverage()
+    closed = table[table["status"] == "closed"]
+    assert len(closed) >= 300
+    assert (closed["relative_error"] <= 1e-5).all()
+    assert (closed["drift"] <= 1e-5).all()
+    from sociogram.cli.app import app
+
+    monkeypatch.setenv("COLUMNS", "120")
+    app(["models", "--coverage"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert f"{len(closed)} closed" in printed
+    assert "llama" in printed
+
+
+@pytest.mark.real
+def test_a_process_of_its_own_with_a_poor_code_page_and_standard_input() -> None:
+    done = run("look", "-", text=SENTENCE, PYTHONIOENCODING="cp437", NO_COLOR="1")
+    assert done.returncode == 0, done.stderr
+    assert "_nail" in done.stdout
+    assert done.stderr == ""
+
+
+def test_version_help_and_no_arguments() -> None:
+    assert run("--version").stdout == f"sociogram {sg.__version__}\n"
+    assert "look" in run("--help").stdout
+    assert run().returncode == 2
+    assert run("look", "--nope").returncode == 2
+
+
+def test_importing_is_quick_and_has_no_effects() -> None:
+    heavy = ("torch", "transformers", "xarray", "pandas")
+    code = f"import sys, sociogram, sociogram.cli.app; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_face_offers_what_it_lists() -> None:
+    for name in sg.__all__:
+        assert getattr(sg, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'lode'; it has"):
+        sg.lode  # noqa: B018

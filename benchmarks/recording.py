@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import system, transformer_lens
+from benchmarks import lens_environment, system
 from benchmarks.report import Table
 
 MODEL = "smollm2-135m"
@@ -38,7 +38,11 @@ def run(*, quick: bool) -> list[Table]:
             if (short := _too_large(tool, length)) is not None:
                 table.notes.append(short)
                 continue
-            found = _measure(python, tool, folder, ids[:length], 1 if quick else REPETITIONS[length])
+            try:
+                found = _measure(python, tool, folder, ids[:length], 1 if quick else REPETITIONS[length])
+            except RuntimeError as error:  # one tool's failure is a line, the others' numbers stay
+                table.notes.append(f"{WHAT[tool]} at {length} tokens failed: {str(error).strip().splitlines()[-1]}")
+                continue
             table.rows.append(_row(length, tool, found))
             note = f"{WHAT[tool]}: {tool} {found['version']}, {found['threads']} threads"
             table.notes += [note] if note not in table.notes else []
@@ -58,7 +62,7 @@ def _pythons(table: Table, quick: bool) -> Iterator[tuple[str, list[str]]]:
     if quick:
         table.notes.append("TransformerLens is left out of smoke runs.")
         return
-    python = transformer_lens.interpreter()
+    python = lens_environment.interpreter()
     if isinstance(python, Path):
         yield "transformer-lens", [str(python)]
     else:

@@ -92,3 +92,16 @@ def test_untouched_it_takes_no_memory_for_pairs() -> None:
     assert mask.rule.kind == "causal"
     assert mask._dense is None
     assert "causal" in repr(mask)
+
+
+def test_touched_it_is_the_tensor_whatever_was_written_into_it() -> None:
+    """A model that changes the mask in place, or a view of it, must be obeyed: the rule no longer holds."""
+    for write in (lambda m: m.__setitem__((..., 2, 0), -7.0), lambda m: m[..., 2, :1].fill_(-7.0)):
+        mask = lazy_mask(1, 3, 3)
+        assert isinstance(mask, LazyMask)
+        assert mask.settled() is mask
+        write(mask)
+        settled = mask.settled()
+        assert not isinstance(settled, LazyMask)
+        assert float(settled[0, 0, 2, 0]) == float(mask[0, 0, 2, 0]) == -7.0
+        assert float(settled[0, 0, 2, 1]) == 0.0

@@ -203,6 +203,8 @@ class Anatomy:
         outside: attention calls that belong to no layer of the account.
         heads: attention call -> query heads, key/value heads, width of a query, width of a value.
         widths: stack -> width of its residual stream.
+        head: the way from the main stack's end to the logits.
+        overwritten: sites whose tensor the model later changes in place: a reader must copy it at once.
     """
 
     layers: tuple[Layer, ...]
@@ -212,6 +214,7 @@ class Anatomy:
     heads: dict[tuple[str, int], tuple[int, int, int, int]] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
     head: Head = Head(problem="not looked for")
+    overwritten: frozenset[Site] = frozenset()
 
     def stack(self, name: str) -> tuple[Layer, ...]:
         """The layers of one stack in order of execution."""

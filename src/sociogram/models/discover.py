@@ -53,7 +53,9 @@ class _Discovery:
         main = next(reversed(stacks), "")
         last = next((layer for layer in reversed(layers) if layer.stack == main), None)
         head = find_head(self.trace, last)
-        return Anatomy(tuple(layers), stacks, tuple(self._silent()), tuple(self.outside), heads, widths, head)
+        return Anatomy(
+            tuple(layers), stacks, tuple(self._silent()), tuple(self.outside), heads, widths, head, self.trace.overwritten()
+        )
 
     def _width(self, layer: Layer) -> int:
         ends = self.trace.ends(layer.path, layer.number, "out")

@@ -70,13 +70,14 @@ class LazyMask(torch.Tensor):
 
     rule: MaskRule
     _dense: Tensor | None
+    _own: Tensor | None
 
     @staticmethod
     def __new__(cls, rule: MaskRule, dtype: torch.dtype) -> LazyMask:
         """Make the empty shell; no T x T memory is taken."""
         shape = (rule.batch, 1, rule.queries, rule.keys)
         mask: LazyMask = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device=rule.device)
-        mask.rule, mask._dense = rule, None
+        mask.rule, mask._dense, mask._own = rule, None, None
         return mask
 
     def dense(self) -> Tensor:
@@ -86,10 +87,12 @@ class LazyMask(torch.Tensor):
         return self._dense
 
     def additive(self) -> Tensor:
-        """The tensor that transformers' eager path adds to the scores: 0, or the dtype's most negative number."""
-        allowed = self.dense()
-        zero = torch.zeros((), dtype=self.dtype, device=allowed.device)
-        return torch.where(allowed, zero, torch.finfo(self.dtype).min)
+        """The tensor that transformers' eager path adds to the scores: 0, or the dtype's most negative number. Made once."""
+        if self._own is None:
+            allowed = self.dense()
+            zero = torch.zeros((), dtype=self.dtype, device=allowed.device)
+            self._own = torch.where(allowed, zero, torch.finfo(self.dtype).min)
+        return self._own
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         """Short, without evaluating the rule."""
@@ -102,6 +105,10 @@ class LazyMask(torch.Tensor):
 
         args, kwargs = tree_map_only(LazyMask, LazyMask.additive, (tuple(args), kwargs or {}))
         return func(*args, **kwargs)
+
+    def settled(self) -> Tensor:
+        """The mask as the seam should read it: the rule while nobody touched it, else the tensor, which they may have changed."""
+        return self if self._own is None else self._own
 
 
 def _all_real(padding: Tensor | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ class LayerError(AccountError):
 class Told:
     """What one attention call showed at the seam, on its way to becoming messages.
 
-    `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values.
+    `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values (of some readers, in a sample).
     """
 
     query: Float[Tensor, "batch head query d_head"]
@@ -42,7 +42,7 @@ class Told:
     value: Float[Tensor, "batch kv_head key d_value"]
     weights: Float[Tensor, "batch head query key"] | None
     sink: Float[Tensor, "batch head query"] | None
-    mixed: Float[Tensor, "batch query head d_value"]
+    mixed: Float[Tensor, "batch some_query head d_value"]
     scale: float
     log_sum_exp: Float[Tensor, "batch head query"] | None = None
 
@@ -63,6 +63,17 @@ class HeardRun:
     scale: Float[Tensor, "batch query"] | None
     out: Float[Tensor, "batch query d_model"]
 
+    def at(self, tokens: Tensor) -> HeardRun:
+        """The same for some of the tokens: all that `total` needs."""
+        return replace(
+            self,
+            told=replace(self.told, mixed=self.told.mixed[:, tokens]),
+            bias=self.bias if self.bias.ndim == 1 else self.bias[:, tokens],
+            gate=None if self.gate is None else self.gate[:, tokens],
+            scale=None if self.scale is None else self.scale[:, tokens],
+            out=self.out[:, tokens],
+        )
+
     def total(self) -> Float[Tensor, "batch query d_model"]:
         """The sum of all messages, without the bias."""
         mixed = self.told.mixed if self.gate is None else self.told.mixed * self.gate
@@ -80,6 +91,12 @@ class GroupRun:
     rescaling: Float[Tensor, "batch query d_model"] | None
     after: Float[Tensor, "batch query d_model"]
 
+    def at(self, tokens: Tensor) -> GroupRun:
+        """The same for some of the tokens."""
+        alone = [(step, value[:, tokens]) for step, value in self.alone]
+        rescaling = None if self.rescaling is None else self.rescaling[:, tokens]
+        return GroupRun(self.group, [run.at(tokens) for run in self.heard], alone, rescaling, self.after[:, tokens])
+
     def account(self) -> Float[Tensor, "batch query d_model"]:
         """The move that the entries add up to."""
         parts = [run.total() + run.bias for run in self.heard] + [value for _, value in self.alone]
@@ -95,7 +112,10 @@ class LayerRun:
     layer: Layer
     before: Float[Tensor, "batch query d_model"]
     groups: list[GroupRun]
-    shape: tuple[int, ...] = ()
+
+    def at(self, tokens: Tensor) -> LayerRun:
+        """The same for some of the tokens."""
+        return LayerRun(self.layer, self.before[:, tokens], [group.at(tokens) for group in self.groups])
 
 
 @dataclass(eq=False)
@@ -186,7 +206,8 @@ class Reader:
 
     def _keep(self, site: Site, where: Any) -> None:
         try:
-            self._values[site] = at_slot(where, site.slot).detach().clone()
+            value = at_slot(where, site.slot).detach()
+            self._values[site] = value.clone() if site in self.anatomy.overwritten else value
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise AccountError(
                 f"{site.path} was called in another form than when the anatomy was found (nothing at {site.slot}, {site.end}). "
@@ -206,7 +227,7 @@ class Reader:
         shape = (before.shape[0] if before.ndim > 2 else 1, -1, before.shape[-1])
         as_tokens = partial(_as_tokens, shape=before.reshape(shape).shape)
         groups = [self._group(group, as_tokens) for group in layer.groups]
-        return LayerRun(layer, as_tokens(before), groups, tuple(before.shape))
+        return LayerRun(layer, as_tokens(before), groups)
 
     def _group(self, group: Group, as_tokens: Callable[[Tensor], Tensor]) -> GroupRun:
         heard = [self._heard(step, as_tokens) for step in group.steps if isinstance(step, Heard)]

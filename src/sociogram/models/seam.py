@@ -22,7 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.attention import AttentionCall, mix, straight, weights_of
-from sociogram.models.masks import lazy_mask
+from sociogram.models.masks import LazyMask, lazy_mask
 
 IMPLEMENTATION = "sociogram"
 
@@ -113,7 +113,7 @@ def attention_function(
         query=query,
         key=key,
         value=value,
-        mask=attention_mask,
+        mask=attention_mask.settled() if isinstance(attention_mask, LazyMask) else attention_mask,
         scale=_scale(query, scaling),
         bias=kwargs.get("position_bias"),
         softcap=kwargs.get("softcap"),

@@ -107,6 +107,7 @@ class Trace(TorchFunctionMode):
         self._calls: Counter[str] = Counter()
         self._open: list[tuple[str, int, int]] = []
         self._names = _named_tensors(model)
+        self._changed: set[int] = set()
         self._arguments: dict[tuple[str, int], tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
     def wants_weights(self, call: AttentionCall) -> bool:
@@ -128,10 +129,13 @@ class Trace(TorchFunctionMode):
         result = func(*args, **kwargs)
         name = _op_name(func)
         if name == "__setitem__":
+            self._changed.add(_storage(args[0]))
             self._record(name, func, refs, args[0], None)
         else:
             inputs = {id(t) for _, t in tensors_in((args, kwargs))}
             several = not isinstance(result, Tensor)
+            if _in_place(name, kwargs):
+                self._changed.update(_storage(t) for _, t in tensors_in(result))
             for slot, tensor in tensors_in(result):
                 if id(tensor) not in inputs or _in_place(name, kwargs):
                     self._record(name, func, refs, tensor, slot[0] if several and slot else None)
@@ -168,6 +172,11 @@ class Trace(TorchFunctionMode):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def overwritten(self) -> frozenset[Site]:
+        """Sites whose memory an in-place operation touched at any time in the pass (before or after; the cautious answer)."""
+        mutable = {n for n in self.sites if _storage(self._keep[n]) in self._changed}
+        return frozenset(site for n in mutable for site in self.sites[n])
 
     def value(self, index: int) -> Tensor:
         """The tensor of a node, as it was when the pass ended."""
@@ -212,6 +221,11 @@ class Trace(TorchFunctionMode):
                 node = self.node_of(tensor)
             self.sites.setdefault(node, []).append(Site(path, number, end, slot))
             self._ends.setdefault((path, number, end), []).append((slot, node))
+
+
+def _storage(tensor: Tensor) -> int:
+    """Where a tensor's memory is; lazy masks have none."""
+    return 0 if type(tensor) is not Tensor else tensor.untyped_storage().data_ptr()
 
 
 def _named_tensors(model: nn.Module) -> dict[int, str]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.readout import HeardRun, LayerRun
-from sociogram.models.verify import Closing, closings
 from sociogram.watch.rows import Rows, as_float
 
 DIMS: dict[str, tuple[str, ...]] = {
@@ -42,7 +41,6 @@ class StackBuilder:
     cross: bool = False
     rows: dict[str, Rows] = field(default_factory=dict)
     stops: list[tuple[int, str, Tensor]] = field(default_factory=list)
-    closings: dict[int, list[Closing]] = field(default_factory=dict)
     starts: dict[int, int] = field(default_factory=dict)
     scales: dict[int, float] = field(default_factory=dict)
     same_width: bool = True
@@ -50,7 +48,6 @@ class StackBuilder:
     def take(self, run: LayerRun) -> None:
         """Enter one layer of the run."""
         index = run.layer.index
-        self.closings[index] = closings(run)
         if not self.cross:
             self._stream(index, run)
             self._entries(index, run)
@@ -139,9 +136,6 @@ class StackBuilder:
         return coords
 
 
-_HALF = (torch.float16, torch.bfloat16)
-
-
 def _labelled(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     if name in SHARED:
         return ("layer", *DIMS[name]), array
@@ -154,15 +148,15 @@ def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...]
 
 
 def value_norms(value: Tensor, matrix: Tensor) -> Tensor:
-    """Norm of `value[k] @ W_O[h]` per query head and key, through the triangular factor of W_O (d_head wide, not d_model).
+    """Norm of `value[k] @ W_O[h]` per query head and key, through W_O's Gram matrix (d_head wide, not d_model; in double).
 
     Shapes: `value` `[batch, kv_head, key, d_value]`, `matrix` `[head, d_value, d_model]`, result `[batch, head, key]`.
     """
-    wide = matrix.float() if matrix.dtype in _HALF else matrix
-    triangle = torch.linalg.qr(wide.transpose(1, 2), mode="r").R  # matrix[h].T = Q R, so |v @ matrix[h]| = |R v|
-    group = matrix.shape[0] // value.shape[1]
-    turned = torch.einsum("bgkd,ghed->bghke", value.to(wide.dtype), triangle.unflatten(0, (value.shape[1], group)))
-    return turned.norm(dim=-1).flatten(1, 2)
+    wide = matrix.double()
+    gram = (wide @ wide.transpose(1, 2)).unflatten(0, (value.shape[1], -1))
+    told = value.double().unsqueeze(2)
+    squares = ((told @ gram) * told).sum(-1)
+    return squares.clamp_min(0).sqrt().flatten(1, 2).to(value.dtype)
 
 
 def builders(anatomy: Anatomy, names: frozenset[str]) -> dict[str, list[StackBuilder]]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).with_name("transformer-lens.txt")
+REQUIREMENTS = Path(__file__).with_name("lens_environment.txt")
 FOLDER = "SOCIOGRAM_BENCH_TRANSFORMER_LENS"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -57,18 +57,19 @@ class AttentionCall:
         return self.query.shape[1] // self.key.shape[1]
 
 
-def _by_group(call: AttentionCall, tensor: Tensor) -> Tensor:
-    """Queries as `[batch, kv_head, group, query, ...]`, so that keys need not be repeated."""
-    return tensor.unflatten(1, (call.key.shape[1], call.group))
+def _per_group(rows: Tensor, columns: Tensor) -> Tensor:
+    """`rows` `[batch, head, query, x]` times `columns` `[batch, kv_head, x, y]`: query heads of a group share a product.
+
+    The heads of a group are laid under each other, so that no key or value is repeated in memory.
+    """
+    batch, heads, queries, width = rows.shape
+    groups = columns.shape[1]
+    return (rows.reshape(batch, groups, heads // groups * queries, width) @ columns).view(batch, heads, queries, -1)
 
 
 def raw_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
     """Scaled dot products of queries and keys, with position bias and soft cap, before any mask."""
-    if call.group == 1:
-        scores = torch.matmul(call.query, call.key.transpose(-1, -2))
-    else:
-        scores = torch.matmul(_by_group(call, call.query), call.key.transpose(-1, -2).unsqueeze(2)).flatten(1, 2)
-    scores = scores.mul_(call.scale) if not scores.requires_grad else scores * call.scale
+    scores = _per_group(call.query * call.scale, call.key.transpose(-1, -2))
     if call.bias is not None:
         scores = scores + call.bias
     if call.softcap is not None:
@@ -167,11 +168,56 @@ def mix(weights: Tensor, call: AttentionCall) -> Float[Tensor, "batch query head
     """The weighted sum of values per query and head, in the layout that transformers expects back."""
     if call.dropout:
         weights = F.dropout(weights, call.dropout, training=True)
-    if call.group == 1:
-        out = torch.matmul(weights, call.value)
-    else:
-        out = torch.matmul(_by_group(call, weights), call.value.unsqueeze(2)).flatten(1, 2)
+    out = _per_group(weights, call.value)
     return out.transpose(1, 2).contiguous()
+
+
+BLOCK = 128
+"""Queries per block where a causal rule lets a block skip the keys behind it."""
+
+
+Attended: TypeAlias = tuple[
+    Float[Tensor, "batch head query key"], Float[Tensor, "batch head query"] | None, Float[Tensor, "batch query head d_value"]
+]
+"""Weights, sink weights (or None where there is no sink) and output."""
+
+
+def attend(call: AttentionCall, buffer: Tensor | None = None) -> Attended:
+    """Weights, sink weights (or None) and output of a call.
+
+    Args:
+        buffer: `[batch, head, query, key]` of zeros to put the weights into, where nobody needs their gradient.
+    """
+    if _is_plainly_causal(call):
+        return _attend_in_blocks(call, buffer)
+    weights, sink = weights_of(call)
+    output = mix(weights, call)
+    if buffer is not None and not weights.requires_grad:
+        weights = buffer.copy_(weights)
+    return weights, sink, output
+
+
+def _is_plainly_causal(call: AttentionCall) -> bool:
+    plain = call.bias is None and call.dropout == 0 and not _needs_scores(call)
+    exact = call.query.dtype in (torch.float32, torch.float64) and not call.query.requires_grad and not call.value.requires_grad
+    return plain and exact and isinstance(call.mask, LazyMask) and call.mask.rule.kind == "causal"
+
+
+def _attend_in_blocks(call: AttentionCall, buffer: Tensor | None) -> tuple[Tensor, None, Tensor]:
+    """The causal case: each block of queries meets only the keys up to its end; what lies behind stays zero."""
+    batch, heads, queries, _ = call.query.shape
+    weights = call.value.new_zeros(batch, heads, queries, queries) if buffer is None else buffer
+    output = call.value.new_empty(batch, queries, heads, call.value.shape[-1])
+    query, columns = call.query * call.scale, call.key.transpose(-1, -2)
+    for start in range(0, queries, BLOCK):
+        stop = min(start + BLOCK, queries)
+        scores = _per_group(query[:, :, start:stop], columns[..., :stop])
+        ahead = torch.ones(stop - start, stop - start, dtype=torch.bool, device=scores.device).triu_(1)
+        scores[..., start:].masked_fill_(ahead, -torch.inf)
+        part = torch.softmax(scores, dim=-1)
+        weights[:, :, start:stop, :stop] = part
+        output[:, start:stop] = _per_group(part, call.value[:, :, :stop]).transpose(1, 2)
+    return weights, None, output
 
 
 def _needs_scores(call: AttentionCall) -> bool:

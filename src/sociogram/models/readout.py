@@ -34,7 +34,7 @@ class LayerError(AccountError):
 class Told:
     """What one attention call showed at the seam, on its way to becoming messages.
 
-    `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values (of some readers, in a sample).
+    `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values (of a sample of readers).
     """
 
     query: Float[Tensor, "batch head query d_head"]
@@ -123,7 +123,7 @@ class Reader:
     """Collects what a run shows at the sites of an anatomy and hands each layer on as soon as it is complete.
 
     An observer of the seam. `take` receives each `LayerRun`; `weights` and `totals` say whether the weights and the rows'
-    log-sum-exp are wanted.
+    log-sum-exp are wanted; `place` may offer the memory that a layer's self-attention weights go into.
     """
 
     model: nn.Module
@@ -131,6 +131,7 @@ class Reader:
     take: Callable[[LayerRun], None]
     weights: bool = True
     totals: bool = False
+    place: Callable[[Layer, AttentionCall], Tensor | None] | None = None
     _values: dict[Site, Tensor] = field(default_factory=dict)
     _told: dict[tuple[str, int], Told] = field(default_factory=dict)
     _numbers: Counter[str] = field(default_factory=Counter)
@@ -140,6 +141,9 @@ class Reader:
         self.layers = [layer for layer in self.anatomy.layers if not layer.problem]
         self._sites = {site for layer in self.layers for site in _sites(layer)}
         self._calls = {name for layer in self.layers for step in layer.heard for name in step.calls}
+        self._places = {
+            step.calls[0]: layer for layer in self.layers for step in layer.heard if len(step.calls) == 1 and not step.cross
+        }
         self._ends: dict[tuple[str, int], list[Layer]] = {}
         for layer in self.layers:
             self._ends.setdefault((layer.path, layer.number), []).append(layer)
@@ -162,6 +166,11 @@ class Reader:
                 scale=call.scale,
                 log_sum_exp=total,
             )
+
+    def buffer(self, call: AttentionCall) -> Tensor | None:
+        """Where the weights of a call should go, if whoever takes the layers has a place for them."""
+        layer = self._places.get(call.name)
+        return None if layer is None or self.place is None else self.place(layer, call)
 
     def attach(self, session: Session) -> None:
         """Hook into a session: one hook per module and end, and one where each layer ends."""
@@ -242,7 +251,7 @@ class Reader:
         value = self._values[read.site]
         for op in read.ops:
             value = self._values[op.after] if isinstance(op, NormOp) else scaled(self.model, value, op)
-        return value * read.sign
+        return value if read.sign == 1 else -value
 
     def _heard(self, step: Heard, as_tokens: Callable[[Tensor], Tensor]) -> HeardRun:
         told = _join([self._told[name] for name in step.calls])

@@ -21,14 +21,18 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sociogram.core.errors import UnsupportedModelError
-from sociogram.models.attention import AttentionCall, mix, straight, weights_of
+from sociogram.models.attention import AttentionCall, attend, straight
 from sociogram.models.masks import LazyMask, lazy_mask
 
 IMPLEMENTATION = "sociogram"
 
 
 class Observer(Protocol):
-    """Somebody who watches attention calls."""
+    """Somebody who watches attention calls.
+
+    An observer may also have `buffer(call) -> Tensor | None`: zeros `[batch, head, query, key]` into which the weights are
+    put, so that whoever keeps them need not copy them.
+    """
 
     def wants_weights(self, call: AttentionCall) -> bool:
         """Whether this call's weights are needed; if nobody wants them they are never computed."""
@@ -129,13 +133,20 @@ def attention_function(
 
 def _watched(session: Session, call: AttentionCall) -> Tensor:
     if any(observer.wants_weights(call) for observer in session.observers):
-        weights, sink = weights_of(call)
-        output = mix(weights, call)
+        weights, sink, output = attend(call, _buffer(session, call))
     else:
         weights, sink, output = None, None, straight(call)
     for observer in session.observers:
         observer.observe(call, weights, sink, output)
     return output
+
+
+def _buffer(session: Session, call: AttentionCall) -> Tensor | None:
+    for observer in session.observers:
+        offer = getattr(observer, "buffer", None)
+        if offer is not None and (buffer := offer(call)) is not None:
+            return buffer
+    return None
 
 
 _registered = threading.Lock()

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Float
 from torch import Tensor
 
 from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.attention import AttentionCall
 from sociogram.models.readout import HeardRun, LayerRun
-from sociogram.watch.rows import Rows, as_float
+from sociogram.watch.rows import Rows
 
 DIMS: dict[str, tuple[str, ...]] = {
     "weights": ("head", "query", "key"),
@@ -40,10 +42,22 @@ class StackBuilder:
     names: frozenset[str]
     cross: bool = False
     rows: dict[str, Rows] = field(default_factory=dict)
-    stops: list[tuple[int, str, Tensor]] = field(default_factory=list)
+    stops: list[tuple[int, str]] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
     scales: dict[int, float] = field(default_factory=dict)
     same_width: bool = True
+    _last: Tensor | None = None
+
+    def place(self, layer: Layer, call: AttentionCall) -> Tensor | None:
+        """The memory for a layer's weights, where it can be written to directly."""
+        if (
+            "weights" not in self.names
+            or call.query.device.type != "cpu"
+            or call.value.dtype not in (torch.float32, torch.float64)
+        ):
+            return None
+        shape = (*call.query.shape[:3], call.key.shape[2])
+        return self.rows.setdefault("weights", Rows(len(self.layers))).place(layer.index, shape, call.value.dtype)
 
     def take(self, run: LayerRun) -> None:
         """Enter one layer of the run."""
@@ -59,10 +73,17 @@ class StackBuilder:
     def _stream(self, index: int, run: LayerRun) -> None:
         if "residual" not in self.names:
             return
-        if not self.stops or not torch.equal(self.stops[-1][2], run.before):
-            self.stops.append((index, "input", run.before))
+        if self._last is None or not torch.equal(self._last, run.before):
+            self._stop(index, "input", run.before)
         self.starts[index] = len(self.stops) - 1
-        self.stops += [(index, group.group.label, group.after) for group in run.groups]
+        for group in run.groups:
+            self._stop(index, group.group.label, group.after)
+
+    def _stop(self, index: int, part: str, place: Tensor) -> None:
+        most = sum(1 + len(layer.groups) for layer in self.layers)
+        self.rows.setdefault("residual", Rows(most)).put(len(self.stops), place)
+        self.stops.append((index, part))
+        self._last = place
 
     def _entries(self, index: int, run: LayerRun) -> None:
         alone = {kind: [v for g in run.groups for s, v in g.alone if s.kind == kind] for kind in ("mlp", "opaque")}
@@ -110,12 +131,9 @@ class StackBuilder:
         """The labelled arrays; several sequences get a leading `sequence` dimension, one has none."""
         variables: dict[str, Any] = {}
         for name, rows in self.rows.items():
-            array = rows.finish()
+            array = rows.finish(len(self.stops) if name == "residual" else None)
             if array is not None:
                 variables[name] = _labelled(name, array)
-        if self.stops:
-            stack = np.stack([as_float(stop).numpy() for *_, stop in self.stops])
-            variables["residual"] = _arranged(("stop", "query", "d_model"), stack)
         if self.same_width:
             variables = {
                 name: (tuple("d_head" if d == "d_value" else d for d in dims), a) for name, (dims, a) in variables.items()
@@ -130,8 +148,8 @@ class StackBuilder:
         coords["placement"] = ("layer", np.array([layer.placement for layer in self.layers]))
         coords["score_scale"] = ("layer", np.array([self.scales.get(i, np.nan) for i in range(len(self.layers))]))
         if "stop" in sizes:
-            coords["stop_layer"] = ("stop", np.array([layer for layer, _, _ in self.stops]))
-            coords["stop_part"] = ("stop", np.array([part for _, part, _ in self.stops]))
+            coords["stop_layer"] = ("stop", np.array([layer for layer, _ in self.stops]))
+            coords["stop_part"] = ("stop", np.array([part for _, part in self.stops]))
             coords["layer_start"] = ("layer", np.array([self.starts.get(i, -1) for i in range(len(self.layers))]))
         return coords
 
@@ -139,7 +157,7 @@ class StackBuilder:
 def _labelled(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     if name in SHARED:
         return ("layer", *DIMS[name]), array
-    return _arranged(("layer", *DIMS[name]), array)
+    return _arranged(("stop", "query", "d_model") if name == "residual" else ("layer", *DIMS[name]), array)
 
 
 def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -152,11 +170,19 @@ def value_norms(value: Tensor, matrix: Tensor) -> Tensor:
 
     Shapes: `value` `[batch, kv_head, key, d_value]`, `matrix` `[head, d_value, d_model]`, result `[batch, head, key]`.
     """
+    factor = gram_factor(matrix).to(value.dtype)
+    batch, groups, keys, _ = value.shape
+    side = factor.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # the heads of a group beside each other
+    return (value @ side).unflatten(-1, (matrix.shape[0] // groups, -1)).norm(dim=-1).transpose(2, 3).reshape(batch, -1, keys)
+
+
+def gram_factor(matrix: Float[Tensor, "head d_value d_model"]) -> Float[Tensor, "head d_value d_value"]:
+    """`F` with `F @ F.T = matrix @ matrix.T` for each head, so that `|v @ matrix| = |v @ F|`; computed in double."""
     wide = matrix.double()
-    gram = (wide @ wide.transpose(1, 2)).unflatten(0, (value.shape[1], -1))
-    told = value.double().unsqueeze(2)
-    squares = ((told @ gram) * told).sum(-1)
-    return squares.clamp_min(0).sqrt().flatten(1, 2).to(value.dtype)
+    factor, failed = torch.linalg.cholesky_ex(wide @ wide.transpose(1, 2))
+    if bool(failed.any()):  # a head that does not use all its channels
+        factor = torch.linalg.qr(wide.transpose(1, 2), mode="r").R.transpose(1, 2)
+    return factor
 
 
 def builders(anatomy: Anatomy, names: frozenset[str]) -> dict[str, list[StackBuilder]]:

@@ -11,7 +11,8 @@ import xarray as xr
 from torch import Tensor
 
 from sociogram.core.errors import UnsupportedModelError
-from sociogram.models.anatomy import Anatomy
+from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.attention import AttentionCall
 from sociogram.models.examine import forward_arguments
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
@@ -90,7 +91,10 @@ def _run(
             builder.take(run)
         _check(run)
 
-    reader = Reader(model.hf, anatomy, take, totals="log_sum_exp" in names)
+    def place(layer: Layer, call: AttentionCall) -> Tensor | None:
+        return stacks[layer.stack][0].place(layer, call)
+
+    reader = Reader(model.hf, anatomy, take, totals="log_sum_exp" in names, place=place)
     with torch.no_grad(), watching(model.hf, [reader]) as session:
         reader.attach(session)
         return model.hf(**forward_arguments(model.hf, inputs))

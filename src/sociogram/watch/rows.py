@@ -18,25 +18,34 @@ def as_float(tensor: Tensor) -> Tensor:
 class Rows:
     """A `[row, ...]` array whose rows arrive one by one. Rows that never arrive, and what a smaller row leaves over, are NaN."""
 
-    def __init__(self, rows: int, shape: tuple[int, ...] | None = None) -> None:
-        """Expect `rows` rows; `shape` is the largest row's where that is known."""
-        self._rows, self._shape = rows, shape
+    def __init__(self, rows: int) -> None:
+        """Expect `rows` rows."""
+        self._rows = rows
         self._array: Tensor | None = None
         self._filled: set[int] = set()
 
-    def put(self, row: int, value: Tensor) -> None:
-        """Copy one row in, growing the array if the row is larger than any before."""
-        value = as_float(value)
-        shape = tuple(map(max, zip(value.shape, self._shape or value.shape, strict=True)))
+    def place(self, row: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
+        """The memory of one row, zeros, to be filled by whoever computes it and then given to `put`; None if it would not fit."""
         if self._array is None:
-            self._array = torch.empty((self._rows, *shape), dtype=value.dtype)
-        elif any(map(int.__gt__, shape, self._array.shape[1:])):
-            self._grow(tuple(map(max, zip(shape, self._array.shape[1:], strict=True))))
+            self._array = torch.zeros((self._rows, *shape), dtype=dtype)
+        fits = tuple(self._array.shape[1:]) == shape and self._array.dtype == dtype and row not in self._filled
+        return self._array[row] if fits else None
+
+    def put(self, row: int, value: Tensor) -> None:
+        """Copy one row in (unless it is there already), growing the array if the row is larger than any before."""
+        value = as_float(value)
+        if self._array is None:
+            self._array = torch.zeros((self._rows, *value.shape), dtype=value.dtype)
+        self._filled.add(row)
+        if value.data_ptr() == self._array[row].data_ptr():
+            return
+        shape = tuple(map(max, zip(value.shape, self._array.shape[1:], strict=True)))
+        if shape != tuple(self._array.shape[1:]):
+            self._grow(shape)
         target = self._array[row]
         if value.shape != target.shape:
             target.fill_(float("nan"))
         target[tuple(slice(extent) for extent in value.shape)] = value
-        self._filled.add(row)
 
     def _grow(self, shape: tuple[int, ...]) -> None:
         assert self._array is not None
@@ -44,10 +53,11 @@ class Rows:
         larger[tuple(slice(extent) for extent in self._array.shape)] = self._array
         self._array = larger
 
-    def finish(self) -> np.ndarray | None:
-        """The whole array, or None if no row ever arrived."""
+    def finish(self, rows: int | None = None) -> np.ndarray | None:
+        """The whole array (or its first `rows` rows), or None if no row ever arrived."""
         if self._array is None:
             return None
-        for row in set(range(self._rows)) - self._filled:
-            self._array[row] = float("nan")
-        return self._array.numpy()
+        whole = self._array[:rows]
+        for row in set(range(len(whole))) - self._filled:
+            whole[row] = float("nan")
+        return whole.numpy()

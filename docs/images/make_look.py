@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 92
+WIDTH = 100
 SENTENCE = "I hammered the nail into the leaking ship"
 PICTURE = Path(__file__).with_name("look.svg")
 

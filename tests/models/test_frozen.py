@@ -67,3 +67,15 @@ def test_affine_is_told_from_what_only_looks_so() -> None:
     assert is_affine(nn.Linear(8, 3), 8, torch.zeros(1))
     assert not is_affine(nn.Sequential(nn.Linear(8, 8), nn.GELU()), 8, torch.zeros(1))
     assert not is_affine(nn.LayerNorm(8), 8, torch.zeros(1))
+
+
+def test_what_is_remembered_of_weights_is_forgotten_when_they_change() -> None:
+    module = nn.Linear(5, 7)
+    first, _ = projection_matrix(module, 5, torch.zeros(1))
+    assert projection_matrix(module, 5, torch.zeros(1))[0] is first
+    bias = projection_matrix(module, 5, torch.zeros(1))[1].clone()
+    with torch.no_grad():
+        module.bias.add_(1.0)
+    torch.testing.assert_close(projection_matrix(module, 5, torch.zeros(1))[1], bias + 1)
+    module.weight = nn.Parameter(torch.ones(7, 5))
+    torch.testing.assert_close(projection_matrix(module, 5, torch.zeros(1))[0], torch.ones(5, 7))

@@ -117,6 +117,12 @@ def test_too_large_a_recording_is_refused_before_it_runs() -> None:
         sg.record(llama, torch.arange(1, 33), memory_limit=1000)
 
 
+def test_pictures_are_estimated_too() -> None:
+    made = specimen("vit")
+    with pytest.raises(sg.MemoryLimitError, match="would take"):
+        sg.record(sg.load(made.model), made.inputs, memory_limit=10_000)
+
+
 @pytest.mark.real
 def test_the_estimate_is_what_the_arrays_take(smollm: sg.Model) -> None:
     rec = sg.record(smollm, list(range(1, 65)))

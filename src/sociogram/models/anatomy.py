@@ -202,6 +202,7 @@ class Anatomy:
         silent: attention-like modules that never called the seam: what they do is not seen.
         outside: attention calls that belong to no layer of the account.
         heads: attention call -> query heads, key/value heads, width of a query, width of a value.
+        lengths: attention call -> sequences, queries and keys in the pass that the anatomy was found on.
         widths: stack -> width of its residual stream.
         head: the way from the main stack's end to the logits.
         overwritten: sites whose tensor the model later changes in place: a reader must copy it at once.
@@ -212,6 +213,7 @@ class Anatomy:
     silent: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     heads: dict[tuple[str, int], tuple[int, int, int, int]] = field(default_factory=dict)
+    lengths: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
     head: Head = Head(problem="not looked for")
     overwritten: frozenset[Site] = frozenset()

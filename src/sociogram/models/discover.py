@@ -50,11 +50,20 @@ class _Discovery:
         layers, stacks = _stacked([part for layer in ordered for part in _parts(layer)], self.trace)
         heads = {c.name: (*c.query.shape[1:2], c.key.shape[1], c.query.shape[-1], c.value.shape[-1]) for c in self._calls()}
         widths = {layer.stack: self._width(layer) for layer in layers}
+        lengths = {c.name: (c.query.shape[0], c.query.shape[2], c.key.shape[2]) for c in self._calls()}
         main = next(reversed(stacks), "")
         last = next((layer for layer in reversed(layers) if layer.stack == main), None)
         head = find_head(self.trace, last)
         return Anatomy(
-            tuple(layers), stacks, tuple(self._silent()), tuple(self.outside), heads, widths, head, self.trace.overwritten()
+            tuple(layers),
+            stacks,
+            tuple(self._silent()),
+            tuple(self.outside),
+            heads,
+            lengths,
+            widths,
+            head,
+            self.trace.overwritten(),
         )
 
     def _width(self, layer: Layer) -> int:

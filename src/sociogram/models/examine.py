@@ -49,9 +49,14 @@ def _found(hf: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anatomy:
 _TEXT = {"input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"}
 
 
+def is_text(inputs: Mapping[str, Tensor]) -> bool:
+    """Whether inputs are token ids and their masks alone."""
+    return set(inputs) <= _TEXT and "input_ids" in inputs
+
+
 def _short(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Texts are cut to one sequence of a few tokens; anything else is taken as it is."""
-    if not set(inputs) <= _TEXT or "input_ids" not in inputs:
+    if not is_text(inputs):
         return dict(inputs)
     short = {name: _few(inputs[name]) for name in ("input_ids", "decoder_input_ids") if name in inputs}
     if "token_type_ids" in inputs:

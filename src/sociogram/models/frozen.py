@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +110,27 @@ def is_affine(module: nn.Module, width: int, like: Tensor) -> bool:
         return False
 
 
+_remembered: weakref.WeakKeyDictionary[nn.Module, dict[str, tuple[Any, Any]]] = weakref.WeakKeyDictionary()
+
+
+def remembered(module: nn.Module, what: str, make: Callable[[], T]) -> T:
+    """What `make` computes from a module's weights, kept until one of them is changed or replaced."""
+    stamp = [(p.data_ptr(), p._version, p.dtype) for p in module.parameters() if not p.is_inference()]
+    kept = _remembered.setdefault(module, {})
+    if what not in kept or kept[what][0] != stamp or not stamp:
+        kept[what] = (stamp, make())
+    value: T = kept[what][1]
+    return value
+
+
 def projection_matrix(
     module: nn.Module, width: int, like: Tensor
 ) -> tuple[Float[Tensor, "inner d_model"], Float[Tensor, " d_model"]]:
     """The matrix and bias of an affine module as `x @ matrix + bias`, from its weight where that is it, else by asking it."""
+    return remembered(module, f"projection {width} {like.dtype}", lambda: _ask_for_matrix(module, width, like))
+
+
+def _ask_for_matrix(module: nn.Module, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         zero = module(torch.zeros(1, 1, width, dtype=like.dtype, device=like.device))[0, 0]
         weight = getattr(module, "weight", None)

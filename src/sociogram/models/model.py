@@ -93,8 +93,9 @@ class Model:
         return self.find_anatomy(examine.probe_inputs(self.hf))
 
     def find_anatomy(self, inputs: Mapping[str, Tensor]) -> Anatomy:
-        """The anatomy of passes with these kinds of inputs; found once and remembered."""
-        kind = tuple(sorted(inputs))
+        """The anatomy of passes with these kinds of inputs; found once and remembered (for other than texts, once per shape)."""
+        text = examine.is_text(inputs)
+        kind = tuple(sorted(name if text else f"{name} {list(value.shape)}" for name, value in inputs.items()))
         if kind not in self._anatomies:
             self._anatomies[kind] = examine.find_anatomy(self.hf, inputs)
         return self._anatomies[kind]

@@ -62,6 +62,7 @@ class HeardRun:
     gate: Float[Tensor, "batch query head d_value"] | None
     scale: Float[Tensor, "batch query"] | None
     out: Float[Tensor, "batch query d_model"]
+    module: nn.Module = field(repr=False)
 
     def at(self, tokens: Tensor) -> HeardRun:
         """The same for some of the tokens: all that `total` needs."""
@@ -268,7 +269,7 @@ class Reader:
             raise RuntimeError("tokens are re-arranged between the attention call and the stream")
         matrix = matrix.unflatten(0, (shape[2], shape[3]))
         gate = _gate(taken.reshape(shape), told.mixed) if step.gated else None
-        return HeardRun(step, told, matrix, bias, gate, scale, out)
+        return HeardRun(step, told, matrix, bias, gate, scale, out, module)
 
     def _through(self, op: Op, matrix: Tensor, bias: Tensor, scale: Tensor | None, as_tokens: Callable[[Tensor], Tensor]) -> Any:
         """A projection's matrix, bias and scale per token, carried on through one operation of the branch."""

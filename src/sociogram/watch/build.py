@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
+from sociogram.models.frozen import remembered
 from sociogram.models.readout import HeardRun, LayerRun
 from sociogram.watch.rows import Rows
 
@@ -105,7 +107,7 @@ class StackBuilder:
         if told.sink is not None:
             self._put("sink_weight", index, told.sink, always=True)
         if "value_norm" in self.names:
-            self._put("value_norm", index, value_norms(told.value, heard.matrix))
+            self._put("value_norm", index, value_norms(told.value, heard.matrix, _kept_factor(heard)))
         self._vectors(index, heard, group)
 
     def _vectors(self, index: int, heard: HeardRun, group: int) -> None:
@@ -165,15 +167,29 @@ def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...]
     return (("sequence", *dims), array.swapaxes(0, 1)) if array.shape[1] > 1 else (dims, array[:, 0])
 
 
-def value_norms(value: Tensor, matrix: Tensor) -> Tensor:
-    """Norm of `value[k] @ W_O[h]` per query head and key, through W_O's Gram matrix (d_head wide, not d_model; in double).
+def _kept_factor(heard: HeardRun) -> Callable[[], Tensor] | None:
+    """The factor of a branch's Gram matrix, kept with its projection where nothing else is in the matrix."""
+    if heard.step.projected.ops:
+        return None
+    return lambda: remembered(heard.module, f"gram {heard.told.value.dtype}", lambda: gram_factor(heard.matrix).to(heard.matrix))
 
-    Shapes: `value` `[batch, kv_head, key, d_value]`, `matrix` `[head, d_value, d_model]`, result `[batch, head, key]`.
+
+def value_norms(
+    value: Float[Tensor, "batch kv_head key d_value"],
+    matrix: Float[Tensor, "head d_value d_model"],
+    factor: Callable[[], Float[Tensor, "head d_value d_value"]] | None = None,
+) -> Float[Tensor, "batch head key"]:
+    """Norm of `value[k] @ W_O[h]` per query head and key.
+
+    For many keys through a factor of W_O's Gram matrix, which is d_value wide instead of d_model; `factor` may give one kept
+    from an earlier run.
     """
-    factor = gram_factor(matrix).to(value.dtype)
-    batch, groups, keys, _ = value.shape
-    side = factor.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # the heads of a group beside each other
-    return (value @ side).unflatten(-1, (matrix.shape[0] // groups, -1)).norm(dim=-1).transpose(2, 3).reshape(batch, -1, keys)
+    batch, groups, keys, width = value.shape
+    if batch * keys > 2 * width:
+        matrix = (gram_factor(matrix) if factor is None else factor()).to(value.dtype)
+    side = matrix.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # the heads of a group beside each other
+    told = (value @ side).unflatten(-1, (matrix.shape[0] // groups, -1))
+    return told.norm(dim=-1).transpose(2, 3).reshape(batch, -1, keys)
 
 
 def gram_factor(matrix: Float[Tensor, "head d_value d_model"]) -> Float[Tensor, "head d_value d_value"]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
-from sociogram.models.examine import forward_arguments
+from sociogram.models.examine import forward_arguments, is_text
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.readout import LayerRun, Reader
@@ -118,22 +118,29 @@ def _check(run: LayerRun) -> None:
 
 
 def _needs(model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, int]:
-    """Bytes by variable over all stacks, with the number of tokens that the input shows (other stacks count as large)."""
-    ids = inputs.get("input_ids", next(iter(inputs.values())))
-    sequences, tokens = (ids.shape[0], ids.shape[1]) if ids.ndim == 2 else (ids.shape[0], 1)
+    """Bytes by variable over all stacks: for texts from their length, for other inputs from the pass that found the anatomy."""
     width = 8 if model.dtype == torch.float64 else 4
     needs: dict[str, int] = {}
     for stack in anatomy.stacks:
         layers = [layer for layer in anatomy.stack(stack) if not layer.problem]
-        shapes = [anatomy.heads[name] for layer in layers for name in layer.calls]
-        if not shapes:
+        calls = [name for layer in layers for name in layer.calls]
+        if not calls:
             continue
-        heads, _, d_head, _ = (max(column) for column in zip(*shapes, strict=True))
+        heads, _, d_head, _ = (max(column) for column in zip(*(anatomy.heads[name] for name in calls), strict=True))
+        sequences, queries, keys = _lengths(anatomy, inputs, calls)
         stops = sum(len(layer.groups) for layer in layers) + 1
-        extent = Extent(sequences, len(layers), stops, tokens, tokens, heads, d_head, anatomy.widths[stack])
+        extent = Extent(sequences, len(layers), stops, queries, keys, heads, d_head, anatomy.widths[stack])
         for name, size in bytes_of(names, extent, width).items():
             needs[name] = needs.get(name, 0) + size
     return needs
+
+
+def _lengths(anatomy: Anatomy, inputs: Mapping[str, Tensor], calls: list[tuple[str, int]]) -> tuple[int, int, int]:
+    if is_text(inputs):
+        tokens = max(inputs[name].shape[-1] for name in ("input_ids", "decoder_input_ids") if name in inputs)
+        return inputs["input_ids"].shape[0], tokens, tokens
+    sequences, queries, keys = (max(column) for column in zip(*(anatomy.lengths[name] for name in calls), strict=True))
+    return sequences, queries, keys
 
 
 def _tree(

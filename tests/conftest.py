@@ -9,7 +9,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from jaxtyping import install_import_hook
 
-SHAPED = ["models.attention", "models.frozen", "models.readout", "models.verify", "models.head", "watch.account", "watch.toward"]
+SHAPED = [
+    "models.attention",
+    "models.frozen",
+    "models.readout",
+    "models.run",
+    "models.branch",
+    "models.verify",
+    "models.head",
+    "watch.account",
+    "watch.toward",
+]
 install_import_hook([f"sociogram.{name}" for name in SHAPED], "beartype.beartype")
 
 import pytest

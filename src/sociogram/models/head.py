@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sociogram.models.anatomy import Head, Layer, NormOp, Op, ScaleOp
+from sociogram.models.branch import frozen_norm, scaled
 from sociogram.models.carry import Carry, first_ref
-from sociogram.models.readout import frozen_norm, scaled
 from sociogram.models.seam import unwatched
 from sociogram.models.trace import Span, Trace
 

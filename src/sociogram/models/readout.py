@@ -4,119 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sociogram.core.errors import AccountError
 from sociogram.models.anatomy import Alone, Anatomy, Group, Heard, Layer, NormOp, Op, Read, Rescaling, ScaleOp, Step
 from sociogram.models.attention import AttentionCall, log_sum_exp
-from sociogram.models.constants import constant_value
-from sociogram.models.frozen import FrozenNorm, freeze_norm, projection_matrix
+from sociogram.models.branch import frozen_norm, scaled
+from sociogram.models.frozen import projection_matrix
+from sociogram.models.run import GroupRun, HeardRun, LayerError, LayerRun, Told
 from sociogram.models.seam import Session, unwatched
 from sociogram.models.trace import Site, at_slot
-
-
-class LayerError(AccountError):
-    """A layer whose numbers could not even be put together."""
-
-    def __init__(self, layer: tuple[str, int, int], reason: str) -> None:
-        """Name the layer by path, call number and part."""
-        super().__init__(f"{layer[0]}: {reason}")
-        self.layer, self.reason = layer, reason
-
-
-@dataclass(frozen=True, eq=False)
-class Told:
-    """What one attention call showed at the seam, on its way to becoming messages.
-
-    `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values (of a sample of readers).
-    """
-
-    query: Float[Tensor, "batch head query d_head"]
-    key: Float[Tensor, "batch kv_head key d_head"]
-    value: Float[Tensor, "batch kv_head key d_value"]
-    weights: Float[Tensor, "batch head query key"] | None
-    sink: Float[Tensor, "batch head query"] | None
-    mixed: Float[Tensor, "batch some_query head d_value"]
-    scale: float
-    log_sum_exp: Float[Tensor, "batch head query"] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class HeardRun:
-    """One attention branch of a run, as an exact sum of messages.
-
-    `message[h, q, k] = scale[q] * (weights[h, q, k] * value[h, k] * gate[q, h]) @ matrix[h]`, and the branch is their sum over
-    heads and keys plus `bias`. `gate` and `scale` are None where the family has none.
-    """
-
-    step: Heard
-    told: Told
-    matrix: Float[Tensor, "head d_value d_model"]
-    bias: Float[Tensor, "*batch_query d_model"]
-    gate: Float[Tensor, "batch query head d_value"] | None
-    scale: Float[Tensor, "batch query"] | None
-    out: Float[Tensor, "batch query d_model"]
-    module: nn.Module = field(repr=False)
-
-    def at(self, tokens: Tensor) -> HeardRun:
-        """The same for some of the tokens: all that `total` needs."""
-        return replace(
-            self,
-            told=replace(self.told, mixed=self.told.mixed[:, tokens]),
-            bias=self.bias if self.bias.ndim == 1 else self.bias[:, tokens],
-            gate=None if self.gate is None else self.gate[:, tokens],
-            scale=None if self.scale is None else self.scale[:, tokens],
-            out=self.out[:, tokens],
-        )
-
-    def total(self) -> Float[Tensor, "batch query d_model"]:
-        """The sum of all messages, without the bias."""
-        mixed = self.told.mixed if self.gate is None else self.told.mixed * self.gate
-        total = mixed.flatten(2) @ self.matrix.flatten(0, 1)
-        return total if self.scale is None else total * self.scale[..., None]
-
-
-@dataclass(frozen=True, eq=False)
-class GroupRun:
-    """The entries between two stops, and where the stream stood after them."""
-
-    group: Group
-    heard: list[HeardRun]
-    alone: list[tuple[Alone, Float[Tensor, "batch query d_model"]]]
-    rescaling: Float[Tensor, "batch query d_model"] | None
-    after: Float[Tensor, "batch query d_model"]
-
-    def at(self, tokens: Tensor) -> GroupRun:
-        """The same for some of the tokens."""
-        alone = [(step, value[:, tokens]) for step, value in self.alone]
-        rescaling = None if self.rescaling is None else self.rescaling[:, tokens]
-        return GroupRun(self.group, [run.at(tokens) for run in self.heard], alone, rescaling, self.after[:, tokens])
-
-    def account(self) -> Float[Tensor, "batch query d_model"]:
-        """The move that the entries add up to."""
-        parts = [run.total() + run.bias for run in self.heard] + [value for _, value in self.alone]
-        if self.rescaling is not None:
-            parts.append(self.rescaling)
-        return torch.stack(torch.broadcast_tensors(*parts)).sum(0)
-
-
-@dataclass(frozen=True, eq=False)
-class LayerRun:
-    """One layer of a run: where the stream stood, and what moved it."""
-
-    layer: Layer
-    before: Float[Tensor, "batch query d_model"]
-    groups: list[GroupRun]
-
-    def at(self, tokens: Tensor) -> LayerRun:
-        """The same for some of the tokens."""
-        return LayerRun(self.layer, self.before[:, tokens], [group.at(tokens) for group in self.groups])
 
 
 @dataclass(eq=False)
@@ -280,44 +182,6 @@ class Reader:
         step = norm.scale(before, after)
         bias = norm.linear(bias) * step[..., None] + norm.bias
         return norm.linear(matrix), bias, step if scale is None else scale * step
-
-
-def scaled(model: nn.Module, value: Tensor, op: ScaleOp) -> Tensor:
-    """A value times (or divided by) a constant factor of the branch."""
-    constant = op.factor
-    factor = constant.number if constant.expression is None else constant_value(model, constant.expression).to(value)
-    return value / factor if op.divide else value * factor
-
-
-def frozen_norm(model: nn.Module, op: NormOp, like: Tensor) -> FrozenNorm:
-    """The frozen form of a norm that was one when the anatomy was found.
-
-    Raises:
-        AccountError: it no longer acts as one.
-    """
-    norm = freeze_norm(model.get_submodule(op.path), like.shape[-1], like)
-    if norm is None:
-        raise AccountError(f"{op.path} no longer acts as the norm it was when the anatomy was found")
-    return norm
-
-
-def effective_matrix(model: nn.Module, step: Heard, width: int) -> Float[Tensor, "inner d_model"]:
-    """A branch's output projection with the frozen norms and factors that follow it, without the norms' scale per token."""
-    module = model.get_submodule(step.projection)
-    like = torch.zeros((), dtype=_dtype_of(module), device=_device_of(module))
-    with unwatched():
-        matrix = projection_matrix(module, width, like)[0] * step.projected.sign
-        for op in step.projected.ops:
-            matrix = scaled(model, matrix, op) if isinstance(op, ScaleOp) else frozen_norm(model, op, matrix).linear(matrix)
-    return matrix.detach()
-
-
-def _dtype_of(module: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-
-
-def _device_of(module: nn.Module) -> torch.device:
-    return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 def _as_tokens(value: Tensor, shape: torch.Size) -> Tensor:

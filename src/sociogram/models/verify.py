@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sociogram.models.anatomy import Anatomy
-from sociogram.models.readout import GroupRun, LayerError, LayerRun, Reader
+from sociogram.models.readout import Reader
+from sociogram.models.run import GroupRun, LayerError, LayerRun
 from sociogram.models.seam import watching
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}

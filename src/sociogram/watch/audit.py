@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sociogram.core.errors import AccountError, RecordingError
 from sociogram.models.verify import TOLERANCE, relative_error
-from sociogram.watch.recording import Recording, tensor
+from sociogram.watch.access import tensor
+from sociogram.watch.recording import Recording
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -15,7 +15,7 @@ from torch import Tensor
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
 from sociogram.models.frozen import remembered
-from sociogram.models.readout import HeardRun, LayerRun
+from sociogram.models.run import HeardRun, LayerRun
 from sociogram.watch.rows import Rows
 
 DIMS: dict[str, tuple[str, ...]] = {

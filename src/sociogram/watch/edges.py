@@ -146,7 +146,7 @@ class _Asked:
         """Which edges exist and are asked for: `[head, query, key]`."""
         chosen = weights != 0
         if self.head is not None:
-            from sociogram.watch.recording import check_index
+            from sociogram.watch.access import check_index
 
             only = torch.zeros(weights.shape[0], dtype=torch.bool)
             only[check_index("head", self.head, weights.shape[0])] = True

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from sociogram.watch.access import tensor
 from sociogram.watch.audit import stream
-from sociogram.watch.recording import tensor
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording

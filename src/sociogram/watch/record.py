@@ -16,7 +16,8 @@ from sociogram.models.attention import AttentionCall
 from sociogram.models.examine import forward_arguments, is_text
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
-from sociogram.models.readout import LayerRun, Reader
+from sociogram.models.readout import Reader
+from sociogram.models.run import LayerRun
 from sociogram.models.seam import watching
 from sociogram.models.verify import TOLERANCE, closings
 from sociogram.watch.account import name_the_gap

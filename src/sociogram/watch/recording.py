@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.branch import effective_matrix
 from sociogram.models.model import Model
-from sociogram.models.readout import effective_matrix
 from sociogram.models.tokens import find_token
+from sociogram.watch.access import check_index, inputs_of, only_sequence, tensor
 from sociogram.watch.account import Messages
 
 if TYPE_CHECKING:
@@ -102,9 +103,11 @@ class Recording:
         if not self.several:
             return self
         number %= count
-        nodes = {name: _only(self.stack(name), number) for name in self.stacks if number < self._counts().get(name, count)}
+        nodes = {
+            name: only_sequence(self.stack(name), number) for name in self.stacks if number < self._counts().get(name, count)
+        }
         tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=self.tree.attrs), **nodes})
-        inputs = self._inputs if self._inputs is None or "sequence" not in self.dataset.dims else _row(self._inputs, number)
+        inputs = self._inputs if self._inputs is None or "sequence" not in self.dataset.dims else inputs_of(self._inputs, number)
         outputs = {name: value[number : number + 1] for name, value in self._outputs.items()}
         return Recording(tree, model=self.model, inputs=inputs, anatomy=self._anatomy, outputs=outputs)
 
@@ -323,39 +326,3 @@ class Recording:
         kept = ", ".join(sorted(str(name) for name in self.dataset.data_vars))
         what = f"{count}{sizes.get('query', 0)} tokens, {sizes['layer']} layers in {self.main!r}"
         return f"Recording({self.tree.attrs.get('model', 'model')}: {what}; stacks {', '.join(self.stacks)}; {kept})"
-
-
-def tensor(array: xr.DataArray) -> Tensor:
-    """An array of the recording as a tensor."""
-    return torch.from_numpy(np.ascontiguousarray(array.values))
-
-
-def check_index(what: str, index: int, count: int) -> int:
-    """A number within range, negative ones counted from the end.
-
-    Raises:
-        InputError: with the valid range.
-    """
-    if not -count <= index < count:
-        raise InputError(f"no {what} {index}: there are {count}, numbered 0 to {count - 1} (or -{count} to -1)")
-    return index % count
-
-
-def _only(dataset: xr.Dataset, number: int) -> xr.Dataset:
-    one = dataset.isel(sequence=number, drop=True) if "sequence" in dataset.dims else dataset
-    for axis in ("query", "key"):
-        if f"{axis}_real" in one.coords:
-            one = one.isel({axis: np.flatnonzero(one[f"{axis}_real"].values)}).drop_vars(f"{axis}_real")
-            one = one.assign_coords({axis: np.arange(one.sizes[axis])})
-    return one
-
-
-def _row(inputs: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
-    """One sequence's inputs, its padding cut off."""
-    count = next(iter(inputs.values())).shape[0]
-    row: dict[str, Any] = {n: v[number : number + 1] if v.ndim and v.shape[0] == count else v for n, v in inputs.items()}
-    mask = row.get("attention_mask")
-    if mask is not None and "input_ids" in row and mask.shape == row["input_ids"].shape:
-        real = mask[0].bool()
-        row |= {n: v[:, real] for n, v in row.items() if v.shape[:2] == mask.shape and not n.startswith("decoder")}
-    return row

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.models.head import logit_direction
-from sociogram.watch.recording import tensor
+from sociogram.watch.access import tensor
 
 if TYPE_CHECKING:
     from sociogram.models.model import Model

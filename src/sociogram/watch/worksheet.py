@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from sociogram.core.errors import RecordingError
+from sociogram.watch.access import check_index
 from sociogram.watch.audit import stream
-from sociogram.watch.recording import check_index
 
 if TYPE_CHECKING:
     from sociogram.watch.account import Messages

@@ -1,0 +1,51 @@
+"""What stands between an output projection and the stream, as the linear map that it is in one run."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sociogram.core.errors import AccountError
+from sociogram.models.anatomy import Heard, NormOp, ScaleOp
+from sociogram.models.constants import constant_value
+from sociogram.models.frozen import FrozenNorm, freeze_norm, projection_matrix
+from sociogram.models.seam import unwatched
+
+
+def scaled(model: nn.Module, value: Tensor, op: ScaleOp) -> Tensor:
+    """A value times (or divided by) a constant factor of the branch."""
+    constant = op.factor
+    factor = constant.number if constant.expression is None else constant_value(model, constant.expression).to(value)
+    return value / factor if op.divide else value * factor
+
+
+def frozen_norm(model: nn.Module, op: NormOp, like: Tensor) -> FrozenNorm:
+    """The frozen form of a norm that was one when the anatomy was found.
+
+    Raises:
+        AccountError: it no longer acts as one.
+    """
+    norm = freeze_norm(model.get_submodule(op.path), like.shape[-1], like)
+    if norm is None:
+        raise AccountError(f"{op.path} no longer acts as the norm it was when the anatomy was found")
+    return norm
+
+
+def effective_matrix(model: nn.Module, step: Heard, width: int) -> Float[Tensor, "inner d_model"]:
+    """A branch's output projection with the frozen norms and factors that follow it, without the norms' scale per token."""
+    module = model.get_submodule(step.projection)
+    like = torch.zeros((), dtype=_dtype_of(module), device=_device_of(module))
+    with unwatched():
+        matrix = projection_matrix(module, width, like)[0] * step.projected.sign
+        for op in step.projected.ops:
+            matrix = scaled(model, matrix, op) if isinstance(op, ScaleOp) else frozen_norm(model, op, matrix).linear(matrix)
+    return matrix.detach()
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -1,0 +1,50 @@
+"""Small steps between a recording's labelled arrays and the questions put to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sociogram.core.errors import InputError
+
+
+def tensor(array: xr.DataArray) -> Tensor:
+    """An array of the recording as a tensor."""
+    return torch.from_numpy(np.ascontiguousarray(array.values))
+
+
+def check_index(what: str, index: int, count: int) -> int:
+    """A number within range, negative ones counted from the end.
+
+    Raises:
+        InputError: with the valid range.
+    """
+    if not -count <= index < count:
+        raise InputError(f"no {what} {index}: there are {count}, numbered 0 to {count - 1} (or -{count} to -1)")
+    return index % count
+
+
+def only_sequence(dataset: xr.Dataset, number: int) -> xr.Dataset:
+    """One sequence's arrays, its padding left out."""
+    one = dataset.isel(sequence=number, drop=True) if "sequence" in dataset.dims else dataset
+    for axis in ("query", "key"):
+        if f"{axis}_real" in one.coords:
+            one = one.isel({axis: np.flatnonzero(one[f"{axis}_real"].values)}).drop_vars(f"{axis}_real")
+            one = one.assign_coords({axis: np.arange(one.sizes[axis])})
+    return one
+
+
+def inputs_of(inputs: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """One sequence's inputs, its padding cut off."""
+    count = next(iter(inputs.values())).shape[0]
+    row: dict[str, Any] = {n: v[number : number + 1] if v.ndim and v.shape[0] == count else v for n, v in inputs.items()}
+    mask = row.get("attention_mask")
+    if mask is not None and "input_ids" in row and mask.shape == row["input_ids"].shape:
+        real = mask[0].bool()
+        row |= {n: v[:, real] for n, v in row.items() if v.shape[:2] == mask.shape and not n.startswith("decoder")}
+    return row

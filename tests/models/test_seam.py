@@ -93,8 +93,8 @@ def test_sessions_nest_and_each_sees_its_own(llama: LlamaForCausalLM) -> None:
 
 
 def test_two_threads_record_one_model_at_once(llama: LlamaForCausalLM) -> None:
-    model = sg.load(llama)
-    alone = {n: sg.record(model, ids(1, n)) for n in (5, 8)}
+    model, other = sg.load(llama), sg.load(tiny_llama())
+    alone = {n: sg.record(other, ids(1, n)) for n in (5, 8)}  # the shared model's anatomy is found by the threads themselves
     found: dict[tuple[int, int], sg.Recording] = {}
     start = threading.Barrier(2)
 

@@ -14,21 +14,22 @@ from sociogram.models.head import find_head
 from sociogram.models.mixing import Mixing
 from sociogram.models.solve import LayerSolver, Unsolved, in_list, modules_above
 from sociogram.models.trace import Trace
+from sociogram.models.verify import verified
 
 CallName = tuple[str, int]
 
 
 def discover(model: nn.Module, inputs: dict[str, Any]) -> Anatomy:
-    """Run the model once on `inputs` (a few tokens are enough) and read its anatomy off the trace.
+    """Run the model once on `inputs` (a few tokens are enough), read its anatomy off the trace and prove it on the same pass.
 
-    Layers that structure cannot tell are kept, with the reason in `Layer.problem`.
+    Layers that structure cannot tell, or whose entries do not add up, are kept, with the reason in `Layer.problem`.
 
     Raises:
         UnsupportedModelError: the model takes no attention function from outside.
     """
     trace = Trace(model)
     trace.run(inputs)
-    return _Discovery(trace).anatomy()
+    return verified(model, inputs, _Discovery(trace).anatomy(), trace)
 
 
 class _Discovery:

@@ -14,7 +14,6 @@ from sociogram.models.anatomy import Anatomy
 from sociogram.models.discover import discover
 from sociogram.models.inputs import text_config
 from sociogram.models.quiet import quiet
-from sociogram.models.verify import verified
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,8 +41,7 @@ def find_anatomy(hf: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anatomy:
 
 
 def _found(hf: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anatomy:
-    arguments = forward_arguments(hf, inputs)
-    return verified(hf, arguments, discover(hf, arguments))
+    return discover(hf, forward_arguments(hf, inputs))
 
 
 _TEXT = {"input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,6 +81,7 @@ class Model:
         self.tokenizer = tokenizer
         self.source = source
         self._anatomies: dict[tuple[str, ...], Anatomy] = {}
+        self._finding = threading.RLock()
 
     @property
     def anatomy(self) -> Anatomy:
@@ -96,9 +98,10 @@ class Model:
         """The anatomy of passes with these kinds of inputs; found once and remembered (for other than texts, once per shape)."""
         text = examine.is_text(inputs)
         kind = tuple(sorted(name if text else f"{name} {list(value.shape)}" for name, value in inputs.items()))
-        if kind not in self._anatomies:
-            self._anatomies[kind] = examine.find_anatomy(self.hf, inputs)
-        return self._anatomies[kind]
+        with self._finding:
+            if kind not in self._anatomies:
+                self._anatomies[kind] = examine.find_anatomy(self.hf, inputs)
+            return self._anatomies[kind]
 
     @property
     def device(self) -> torch.device:

@@ -18,7 +18,7 @@ from sociogram.models.branch import frozen_norm, scaled
 from sociogram.models.frozen import projection_matrix
 from sociogram.models.run import GroupRun, HeardRun, LayerError, LayerRun, Told
 from sociogram.models.seam import Session, unwatched
-from sociogram.models.trace import Site, at_slot
+from sociogram.models.trace import Site, Trace, at_slot
 
 
 @dataclass(eq=False)
@@ -50,6 +50,11 @@ class Reader:
         self._ends: dict[tuple[str, int], list[Layer]] = {}
         for layer in self.layers:
             self._ends.setdefault((layer.path, layer.number), []).append(layer)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether the model writes in place over something that is read here."""
+        return bool(self._sites & self.anatomy.overwritten)
 
     def wants_weights(self, call: AttentionCall) -> bool:
         """Weights are wanted for the calls of readable layers."""
@@ -84,6 +89,16 @@ class Reader:
             if (path, "out") in ends:
                 outputs = [s for s in self._sites if s.path == path and s.end == "out"]
                 session.on_output(path, partial(self._left, path, outputs))
+
+    def read_trace(self, trace: Trace) -> None:
+        """Take the layers of a pass that was traced, whose tensors are all still there, instead of running it again."""
+        for site in self._sites:
+            self._values[site] = trace.value(dict(trace.ends(site.path, site.number, site.end))[site.slot])
+        for node, call in trace.attention.items():
+            self.observe(call, None, None, trace.value(node))
+        with unwatched(), torch.no_grad():
+            for layer in self.layers:
+                self.take(self._checked(layer))
 
     def start_pass(self) -> None:
         """Forget what an earlier pass left and count calls from 0."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from sociogram.models.attention import AttentionCall
-from sociogram.models.seam import watching
+from sociogram.models.seam import Session, watching
 
 Slot = tuple[int | str, ...]
 
@@ -162,16 +162,13 @@ class Trace(TorchFunctionMode):
     def run(self, inputs: dict[str, Any]) -> Any:
         """One forward pass of the model, recorded. Returns the model's output."""
         self._ends: dict[tuple[str, int, str], list[tuple[Slot, int]]] = {}
-        hooks = []
-        for path, module in self.model.named_modules():
-            hooks.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
-            hooks.append(module.register_forward_hook(self._leaving(), with_kwargs=True))
-        try:
-            with torch.no_grad(), watching(self.model, [self]), self:
+        with torch.no_grad(), watching(self.model, [self]) as session:
+            for path, module in self.model.named_modules():
+                entering, leaving = self._entering(path, session), self._leaving(session)
+                session.hooks.append(module.register_forward_pre_hook(entering, with_kwargs=True))
+                session.hooks.append(module.register_forward_hook(leaving, with_kwargs=True))
+            with self:
                 return self.model(**inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def overwritten(self) -> frozenset[Site]:
         """Sites whose memory an in-place operation touched at any time in the pass (before or after; the cautious answer)."""
@@ -197,8 +194,10 @@ class Trace(TorchFunctionMode):
         node.item = item if isinstance(item, int) else None
         node.constant = all(self.nodes[i].constant for i in inputs)
 
-    def _entering(self, path: str) -> Callable[..., None]:
+    def _entering(self, path: str, session: Session) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
+            if not session.is_active():  # another thread's pass
+                return
             number = self._calls[path]
             self._calls[path] += 1
             self._open.append((path, number, len(self.nodes)))
@@ -207,8 +206,10 @@ class Trace(TorchFunctionMode):
 
         return hook
 
-    def _leaving(self) -> Callable[..., None]:
+    def _leaving(self, session: Session) -> Callable[..., None]:
         def hook(_: nn.Module, __: Any, ___: Any, output: Any) -> None:
+            if not session.is_active():
+                return
             path, number, first = self._open.pop()
             self.spans[path, number] = Span(first, len(self.nodes))
             self._note(path, number, "out", output)

@@ -13,6 +13,7 @@ from sociogram.models.anatomy import Anatomy
 from sociogram.models.readout import Reader
 from sociogram.models.run import GroupRun, LayerError, LayerRun
 from sociogram.models.seam import watching
+from sociogram.models.trace import Trace
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
 """Largest relative error with which an anatomy is taken for right, by dtype; what a run really has is in its audit."""
@@ -53,8 +54,11 @@ def closings(run: LayerRun) -> list[Closing]:
     return result
 
 
-def verified(model: nn.Module, inputs: Mapping[str, Any], anatomy: Anatomy) -> Anatomy:
-    """The anatomy with the layers marked that do not add up on this pass, whatever structure said of them."""
+def verified(model: nn.Module, inputs: Mapping[str, Any], anatomy: Anatomy, trace: Trace | None = None) -> Anatomy:
+    """The anatomy with the layers marked that do not add up on this pass, whatever structure said of them.
+
+    A trace of the pass saves running it again, unless the model writes in place over what must be read.
+    """
     problems: dict[tuple[str, int, int], str] = {}
 
     def judge(run: LayerRun) -> None:
@@ -67,7 +71,7 @@ def verified(model: nn.Module, inputs: Mapping[str, Any], anatomy: Anatomy) -> A
     while True:
         problems_before = dict(problems)
         try:
-            _read_once(model, inputs, Reader(model, readable, judge))
+            _read_once(model, inputs, Reader(model, readable, judge), trace)
         except LayerError as error:
             problems[error.layer] = error.reason
         if problems == problems_before:
@@ -76,7 +80,10 @@ def verified(model: nn.Module, inputs: Mapping[str, Any], anatomy: Anatomy) -> A
         readable = replace(anatomy, layers=tuple(replace(x, groups=()) if x.problem else x for x in layers))
 
 
-def _read_once(model: nn.Module, inputs: Mapping[str, Any], reader: Reader) -> None:
+def _read_once(model: nn.Module, inputs: Mapping[str, Any], reader: Reader, trace: Trace | None) -> None:
+    if trace is not None and not reader.overwritten:
+        reader.read_trace(trace)
+        return
     with torch.no_grad(), watching(model, [reader]) as session:
         reader.attach(session)
         model(**inputs)

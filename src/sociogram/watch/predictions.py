@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -30,8 +30,10 @@ def predictions(rec: Recording, top: int) -> pd.DataFrame:
 
 
 def null_drift(rec: Recording) -> float:
-    """Largest |logit difference| between a run under observation and the plain model on the same input (last hidden state where
-    there are no logits). Both are run anew.
+    """Largest |logit difference| between a run under observation and the plain model on the same input.
+
+    The last hidden state where there are no logits. The plain model is run anew, and for all but short prompts (whose logits
+    are still at hand) the observed run too.
 
     Raises:
         RecordingError: the model or the inputs are not at hand.
@@ -41,15 +43,20 @@ def null_drift(rec: Recording) -> float:
     hf = rec.model.hf
     arguments = forward_arguments(hf, rec.inputs)
     with torch.no_grad():
-        plain = _shown(hf(**arguments))
-        reader = Reader(hf, rec.anatomy, lambda run: None)
-        with watching(hf, [reader]) as session:
-            reader.attach(session)
-            watched = _shown(hf(**arguments))
-    return float((watched - plain).abs().max())
+        plain = shown(hf(**arguments))
+        watched = rec.shown if rec.shown is not None else _watched(rec, hf, arguments)
+    return float((watched.to(plain.device) - plain).abs().max())
 
 
-def _shown(output: object) -> Tensor:
+def _watched(rec: Recording, hf: Any, arguments: dict[str, Any]) -> Tensor:
+    reader = Reader(hf, rec.anatomy, lambda run: None)
+    with watching(hf, [reader]) as session:
+        reader.attach(session)
+        return shown(hf(**arguments))
+
+
+def shown(output: object) -> Tensor:
+    """What a model says at the end: logits, else the last hidden state, else the first tensor of its output."""
     for name in ("logits", "last_hidden_state"):
         value = getattr(output, name, None)
         if isinstance(value, Tensor):

@@ -23,6 +23,7 @@ from sociogram.models.verify import TOLERANCE, closings
 from sociogram.watch.account import name_the_gap
 from sociogram.watch.build import StackBuilder, builders
 from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory, kept_names
+from sociogram.watch.predictions import shown
 from sociogram.watch.provenance import FORMAT, described
 from sociogram.watch.recording import Recording
 from sociogram.watch.tokens import stack_tokens
@@ -61,7 +62,18 @@ def record(model: Model, what: Promptable, *, keep: Keep = "default", memory_lim
     stacks = builders(anatomy, names)
     output = _run(model, anatomy, inputs, stacks, names)
     tree = _tree(model, anatomy, inputs, stacks, names)
-    return Recording(tree, model=model, inputs=inputs, anatomy=anatomy, outputs=_outputs(output, inputs))
+    return Recording(
+        tree, model=model, inputs=inputs, anatomy=anatomy, outputs=_outputs(output, inputs), shown=_short_output(output)
+    )
+
+
+SHOWN_BYTES = 64_000_000
+"""Outputs up to this size stay with the recording in memory."""
+
+
+def _short_output(output: Any) -> Tensor | None:
+    value = shown(output)
+    return value.detach() if value.numel() * value.element_size() <= SHOWN_BYTES else None
 
 
 def _refuse_unseen(model: Model, anatomy: Anatomy) -> None:

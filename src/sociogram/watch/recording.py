@@ -36,6 +36,7 @@ class Recording:
         tree: an `xarray.DataTree`, one node per stack of layers (and one per cross-attention); dims are named, token-token
             arrays are `[..., query, key]`.
         model: the model, where it is at hand; questions that need its output projections ask for it.
+        shown: what the observed run gave out (logits, or hidden states), kept for short prompts to compare with the plain run.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Recording:
         inputs: Mapping[str, Tensor] | None = None,
         anatomy: Anatomy | None = None,
         outputs: Mapping[str, np.ndarray] | None = None,
+        shown: Tensor | None = None,
     ) -> None:
         """Made by `sg.record` and `sg.open_recording`."""
         self.tree = tree
@@ -53,6 +55,7 @@ class Recording:
         self._inputs = inputs
         self._anatomy = anatomy
         self._outputs = dict(outputs or {})
+        self.shown = shown
 
     @property
     def dataset(self) -> xr.Dataset:

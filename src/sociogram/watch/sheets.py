@@ -73,7 +73,8 @@ _HINT = "Point at a row, or move to it with the Tab key: the rows it was compute
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1b1f24;background:#fff}
 h2{font-size:1rem;margin:1.4rem 0 .2rem}p{margin:.1rem 0 .5rem;color:#57606a}
-table{border-collapse:collapse;width:100%}td{padding:.15rem .6rem;border-bottom:1px solid #e5e8eb;vertical-align:top}
+table{border-collapse:collapse;width:100%;table-layout:fixed}td:nth-child(1){width:8rem}td:nth-child(2){width:11rem}
+td:nth-child(3){width:27rem}td{padding:.15rem .6rem;border-bottom:1px solid #e5e8eb;vertical-align:top}
 td.n{font-family:ui-monospace,monospace;white-space:nowrap}td.v{font-family:ui-monospace,monospace;text-align:right}
 td.f{color:#57606a}tr.on{background:#fff3c4}tr.me{background:#cfe8ff}tr:focus{outline:2px solid #0969da}
 @media (prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}td{border-color:#30363d}p,td.f{color:#9198a1}

@@ -30,7 +30,7 @@ zoo: $(VENV)/.tools
 	$(BIN)/python -m pytest -m zoo tests/zoo
 
 coverage: $(VENV)/.tools
-	$(BIN)/python -m benchmarks.coverage
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.zoo.coverage
 
 bench: $(VENV)/.tools
 	$(BIN)/python -m benchmarks

@@ -77,5 +77,9 @@ def test_what_is_remembered_of_weights_is_forgotten_when_they_change() -> None:
     with torch.no_grad():
         module.bias.add_(1.0)
     torch.testing.assert_close(projection_matrix(module, 5, torch.zeros(1))[1], bias + 1)
+    module.weight.data.mul_(2.0)  # past torch's version counter
+    torch.testing.assert_close(projection_matrix(module, 5, torch.zeros(1))[0], module.weight.T)
+    module.weight.data[[0, 1]] = module.weight.data[[1, 0]].clone()
+    torch.testing.assert_close(projection_matrix(module, 5, torch.zeros(1))[0], module.weight.T)
     module.weight = nn.Parameter(torch.ones(7, 5))
     torch.testing.assert_close(projection_matrix(module, 5, torch.zeros(1))[0], torch.ones(5, 7))

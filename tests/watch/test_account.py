@@ -206,3 +206,32 @@ def test_both_real_models_close_and_are_not_changed_by_being_watched(smollm: sg.
         assert audit.max_relative_error <= 1e-4
         assert audit.closed == expected
         assert rec.null_drift() <= 1e-4
+
+
+def test_a_norm_before_the_projection_that_mixes_channels_is_part_of_the_messages() -> None:
+    """A layer norm there is no gate: it spreads each head over all channels, and its bias is nobody's message."""
+    rec = tiny("kosmos-2")
+    assert "head_gate" not in rec.dataset
+    assert "message_scale" in rec.dataset
+    assert rec.audit().max_relative_error < 1e-5
+    step = rec.layer_anatomy(0, rec.main).heard[0]
+    assert step.norm is not None
+    norm = rec.model.hf.get_submodule(step.norm.path)
+    own = rec.model.hf.get_submodule(step.projection)
+    messages = rec.messages(0)
+    x = torch.randn(2, messages.matrix.shape[0] * messages.matrix.shape[1])
+    centred = (x - x.mean(-1, keepdim=True)) * norm.weight.detach() @ own.weight.detach().T
+    torch.testing.assert_close(x @ messages.matrix.flatten(0, 1), centred, atol=1e-4, rtol=1e-3)
+    assert float((messages.bias - (norm.bias @ own.weight.T + own.bias).detach()).abs().max()) < 1e-4
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_closes_within_its_own_rounding(dtype: str) -> None:
+    """A long stream that moves little is rounded by the model itself; that is no gap in the account."""
+    model = sg.load("smollm2-135m", dtype=dtype)
+    rec = sg.record(model, "The Eiffel Tower is located in the city of")
+    assert rec.audit().closed == 30
+    changed = tampered(rec, "mlp_out", 1.5)
+    with pytest.raises(sg.AccountError):
+        changed.audit()

@@ -124,10 +124,8 @@ def _heard(out: Console, rec: Recording, edges: pd.DataFrame, place: int) -> Non
 
     weight = edges.attrs["weight"]
     share = f"{len(edges)} of {edges.attrs['edges']:,} edges, {edges.attrs['share']:.0%} of the total {weight}"
-    out.print(
-        Text(f"What {rec.tokens[place]} (token {place}) heard: the strongest messages", style="bold")
-        + Text(f"  {share}", style="dim")
-    )
+    title = f"What {rec.tokens[place]} (token {place}) heard: the strongest messages"
+    out.print(Text.assemble((title, "bold"), (f"  {share}", "dim")))
     numbers = [("message", ".2f"), ("attention", ".2f"), ("contribution", "+.2f"), ("pull", "+.2f"), ("toward", "+.2f")]
     numbers = [(name, form) for name, form in numbers if name in edges]
     if out.width < 60:  # a narrow terminal shows what was ranked by, and the attention
@@ -146,9 +144,8 @@ def _moved(out: Console, moves: pd.DataFrame, place: int, layer: int | None) -> 
 
     own = moves[moves["query"] == place]
     own = own[own["layer"] == layer] if layer is not None else own.sort_values("moved", ascending=False, kind="stable").head(5)
-    out.print(
-        Text("Which layers moved it most, and who did it", style="bold") + Text("  norms of the parts of each move", style="dim")
-    )
+    title = "Which layers moved it most, and who did it"
+    out.print(Text.assemble((title, "bold"), ("  norms of the parts of each move", "dim")))
     names = [
         ("moved", "moved"),
         ("others", "from_others"),
@@ -171,7 +168,7 @@ def _most_heard(out: Console, rec: Recording) -> None:
 
     told = rec.senders().head(5).to_dict("records")
     rows = [[f"{r['key']} {r['token']}", f"{r['share']:.0%}", f"{r['attention']:.0f}", str(r["readers"])] for r in told]
-    out.print(Text("Most heard by all", style="bold") + Text("  share of what was told between different tokens", style="dim"))
+    out.print(Text.assemble(("Most heard by all", "bold"), ("  share of what was told between different tokens", "dim")))
     out.print(table([("token", "left"), ("share", "right"), ("attention", "right"), ("readers", "right")], rows))
     out.print()
 

@@ -62,8 +62,10 @@ class Heard:
         projection: path of the module that maps heads x d_head to d_model.
         projected: the projection's output, and what happens to it before it joins the stream.
         taken: the projection's actual input.
-        gated: whether something (a gate, a norm) stands between the attention call's output and the projection's input.
+        gated: whether something that acts channel by channel (a gate, a root-mean-square norm) stands between the attention
+            call's output and the projection's input.
         cross: whether the keys come from another sequence.
+        norm: a norm before the projection that mixes channels or adds a bias, or None.
     """
 
     calls: tuple[tuple[str, int], ...]
@@ -72,6 +74,7 @@ class Heard:
     taken: Site
     gated: bool = False
     cross: bool = False
+    norm: NormOp | None = None
 
 
 @dataclass(frozen=True)

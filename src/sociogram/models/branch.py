@@ -32,12 +32,21 @@ def frozen_norm(model: nn.Module, op: NormOp, like: Tensor) -> FrozenNorm:
     return norm
 
 
+def behind_norm(norm: FrozenNorm, matrix: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A projection's matrix and bias with a norm that stands before it taken in (without the norm's scale per token)."""
+    spread = norm.linear(torch.eye(matrix.shape[0], dtype=matrix.dtype, device=matrix.device))
+    return spread @ matrix, norm.bias.to(matrix.dtype) @ matrix + bias
+
+
 def effective_matrix(model: nn.Module, step: Heard, width: int) -> Float[Tensor, "inner d_model"]:
     """A branch's output projection with the frozen norms and factors that follow it, without the norms' scale per token."""
     module = model.get_submodule(step.projection)
     like = torch.zeros((), dtype=_dtype_of(module), device=_device_of(module))
     with unwatched():
-        matrix = projection_matrix(module, width, like)[0] * step.projected.sign
+        matrix, bias = projection_matrix(module, width, like)
+        if step.norm is not None:
+            matrix, _ = behind_norm(frozen_norm(model, step.norm, matrix.T), matrix, bias)
+        matrix = matrix * step.projected.sign
         for op in step.projected.ops:
             matrix = scaled(model, matrix, op) if isinstance(op, ScaleOp) else frozen_norm(model, op, matrix).linear(matrix)
     return matrix.detach()

@@ -46,6 +46,7 @@ class Chain:
 
     calls: tuple[int, ...]
     gated: bool
+    norm: NormOp | None = None
 
 
 class Carry:
@@ -171,27 +172,41 @@ class Carry:
         return freeze_norm(module, value.shape[-1], value)
 
     def to_attention(self, index: int) -> Chain | None:
-        """The way from a projection's input to the calls that feed it, or None where it is not theirs alone."""
-        gated = False
+        """The way from a projection's input to the calls that feed it, or None where it is not theirs alone.
+
+        A root-mean-square norm acts like a gate, channel by channel; a norm that mixes channels or adds a bias is kept apart,
+        and must be alone.
+        """
+        gated, norm, start = False, None, index
         while index not in self.calls:
             node = self.trace.nodes[index]
             if not self(index) or "stream" in self(index):
                 return None
-            if self._norm(index) is not None:
-                index, gated = self.norm_input(index), True
+            if (found := self._norm(index)) is not None:
+                if self._is_diagonal(found):
+                    gated = True
+                elif norm is None and self.trace.nodes[found[1]].shape[-1] == self.trace.nodes[start].shape[-1]:
+                    norm = found[0]
+                else:
+                    return None
+                index = found[1]
             elif node.op in MUL | DIV:
                 index, gated = next(n for n in node.inputs if self(n)), True
             elif node.op == "cat":
-                return self._joined_chain(node, gated)
+                return None if norm is not None else self._joined_chain(node, gated)
             elif self.is_shape(index):
                 index = first_ref(node)
             else:
                 return None
-        return Chain((index,), gated)
+        return None if norm is not None and gated else Chain((index,), gated, norm)
+
+    def _is_diagonal(self, found: tuple[NormOp, int]) -> bool:
+        frozen = self._frozen(found[0].path, found[1])
+        return frozen is not None and not frozen.centred and not bool(frozen.bias.any())
 
     def _joined_chain(self, node: Node, gated: bool) -> Chain | None:
         chains = [self.to_attention(n) for n in node.inputs]
-        if any(c is None for c in chains):
+        if any(c is None or c.norm is not None for c in chains):
             return None
         found = [c for c in chains if c is not None]
         return Chain(tuple(n for c in found for n in c.calls), gated or any(c.gated for c in found))

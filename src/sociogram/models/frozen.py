@@ -114,13 +114,25 @@ _remembered: weakref.WeakKeyDictionary[nn.Module, dict[str, tuple[Any, Any]]] = 
 
 
 def remembered(module: nn.Module, what: str, make: Callable[[], T]) -> T:
-    """What `make` computes from a module's weights, kept until one of them is changed or replaced."""
-    stamp = [(p.data_ptr(), p._version, p.dtype) for p in module.parameters() if not p.is_inference()]
+    """What `make` computes from a module's weights, kept until one of them is changed or replaced.
+
+    Changes are told by what the weights are, not by torch's version counter, which writes through `.data` do not move.
+    """
+    stamp = [(p.data_ptr(), p.dtype, p.shape, _fingerprint(p)) for p in module.parameters()]
     kept = _remembered.setdefault(module, {})
     if what not in kept or kept[what][0] != stamp or not stamp:
         kept[what] = (stamp, make())
     value: T = kept[what][1]
     return value
+
+
+def _fingerprint(weight: Tensor) -> float:
+    """One number that changes with any weight: a bilinear form with two fixed random vectors (one pass over the weights)."""
+    with torch.no_grad():
+        rows = weight.detach().reshape(weight.shape[0] if weight.ndim > 1 else 1, -1)
+        rows = rows if rows.is_floating_point() and rows.dtype not in (torch.float16, torch.bfloat16) else rows.float()
+        left, right = (torch.randn(n, generator=torch.Generator().manual_seed(n)).to(rows) for n in rows.shape)
+        return float(left @ (rows @ right))
 
 
 def projection_matrix(

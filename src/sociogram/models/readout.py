@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sociogram.core.errors import AccountError
 from sociogram.models.anatomy import Alone, Anatomy, Group, Heard, Layer, NormOp, Op, Read, Rescaling, ScaleOp, Step
 from sociogram.models.attention import AttentionCall, log_sum_exp
-from sociogram.models.branch import frozen_norm, scaled
+from sociogram.models.branch import behind_norm, frozen_norm, scaled
 from sociogram.models.frozen import projection_matrix
 from sociogram.models.run import GroupRun, HeardRun, LayerError, LayerRun, Told
 from sociogram.models.seam import Session, unwatched
@@ -100,12 +100,6 @@ class Reader:
             for layer in self.layers:
                 self.take(self._checked(layer))
 
-    def start_pass(self) -> None:
-        """Forget what an earlier pass left and count calls from 0."""
-        self._values.clear()
-        self._told.clear()
-        self._numbers.clear()
-
     def _entered(self, path: str, sites: list[Site], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         number = self._numbers[path]
         self._numbers[path] += 1
@@ -176,8 +170,15 @@ class Reader:
         taken = self._values[step.taken]
         module = self.model.get_submodule(step.projection)
         matrix, bias = projection_matrix(module, taken.shape[-1], taken)
-        matrix, bias = matrix * step.projected.sign, bias * step.projected.sign
         scale: Tensor | None = None
+        if step.norm is not None:
+            before, after = (
+                self._values[site].reshape(*told.mixed.shape[:2], -1) for site in (step.norm.before, step.norm.after)
+            )
+            norm = frozen_norm(self.model, step.norm, before)
+            (matrix, bias), scale = behind_norm(norm, matrix, bias), norm.scale(before, after)
+        if step.projected.sign != 1:
+            matrix, bias = -matrix, -bias
         for op in step.projected.ops:
             matrix, bias, scale = self._through(op, matrix, bias, scale, as_tokens)
         shape = told.mixed.shape
@@ -212,7 +213,7 @@ def _join(told: list[Told]) -> Told:
     """Several calls whose outputs are joined along the tokens, as one: weights in blocks on the diagonal."""
     if len(told) == 1:
         return told[0]
-    weights, sinks = [t.weights for t in told], [t.sink for t in told]
+    weights, sinks, totals = ([getattr(t, n) for t in told] for n in ("weights", "sink", "log_sum_exp"))
     return Told(
         query=torch.cat([t.query for t in told], 2),
         key=torch.cat([t.key for t in told], 2),
@@ -221,6 +222,7 @@ def _join(told: list[Told]) -> Told:
         sink=None if any(s is None for s in sinks) else torch.cat([s for s in sinks if s is not None], -1),
         mixed=torch.cat([t.mixed for t in told], 1),
         scale=told[0].scale,
+        log_sum_exp=None if any(t is None for t in totals) else torch.cat(totals, -1),
     )
 
 
@@ -242,6 +244,7 @@ def _sites(layer: Layer) -> Iterator[Site]:
         for step in group.steps:
             if isinstance(step, Heard):
                 yield step.taken
+                yield from () if step.norm is None else (step.norm.before, step.norm.after)
             for read in _reads(step):
                 yield read.site
                 for op in read.ops:

@@ -51,10 +51,6 @@ class Session:
     calls: Counter[str] = field(default_factory=Counter)
     hooks: list[RemovableHandle] = field(default_factory=list)
 
-    def start_pass(self) -> None:
-        """A new forward pass begins: call numbers start again at 0."""
-        self.calls.clear()
-
     def is_active(self) -> bool:
         """Whether the code that asks runs inside this session (and not in another thread that shares the model)."""
         return _session.get() is self

@@ -175,7 +175,8 @@ class LayerSolver:
                 if is_affine(module, value.shape[-1], value):
                     calls = tuple(self.calls[n].name for n in chain.calls)
                     entry = Site(out.path, out.number, "in", slot)
-                    return Heard(calls, out.path, Read(out, ops, sign), entry, chain.gated, self._is_cross(chain.calls[0]))
+                    cross = self._is_cross(chain.calls[0])
+                    return Heard(calls, out.path, Read(out, ops, sign), entry, chain.gated, cross, chain.norm)
         return None
 
     def _inside(self, site: Site) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,10 +38,11 @@ def only_sequence(dataset: xr.Dataset, number: int) -> xr.Dataset:
     return one
 
 
-def inputs_of(inputs: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
-    """One sequence's inputs, its padding cut off."""
-    count = next(iter(inputs.values())).shape[0]
-    row: dict[str, Any] = {n: v[number : number + 1] if v.ndim and v.shape[0] == count else v for n, v in inputs.items()}
+def inputs_of(inputs: Mapping[str, Tensor], number: int, count: int) -> dict[str, Tensor] | None:
+    """One of `count` sequences' inputs, its padding cut off; None where some input is not laid out by sequences (patches)."""
+    if any(value.ndim == 0 or value.shape[0] != count for value in inputs.values()):
+        return None
+    row: dict[str, Tensor] = {name: value[number : number + 1] for name, value in inputs.items()}
     mask = row.get("attention_mask")
     if mask is not None and "input_ids" in row and mask.shape == row["input_ids"].shape:
         real = mask[0].bool()

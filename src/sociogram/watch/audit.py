@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from sociogram.core.errors import AccountError, RecordingError
-from sociogram.models.verify import TOLERANCE, relative_error
+from sociogram.models.verify import TOLERANCE, relative_error, within
 from sociogram.watch.access import tensor
 from sociogram.watch.recording import Recording
 
@@ -38,11 +38,11 @@ class Audit:
     @property
     def closed(self) -> int:
         """How many layers close at message level."""
-        return int((self.layers["status"] == "closed").sum())
+        return int((self.layers.drop_duplicates(["stack", "layer"])["status"] == "closed").sum())
 
     def __str__(self) -> str:
         """One line: the worst relative error, and what is not covered."""
-        statuses = self.layers["status"].value_counts()
+        statuses = self.layers.drop_duplicates(["stack", "layer"])["status"].value_counts()
         rest = "".join(f", {statuses[name]} layers {name}" for name in ("opaque", "unsupported") if name in statuses)
         return f"account closed: {self.max_relative_error:.1e}{rest}"
 
@@ -88,7 +88,9 @@ def _layer(rec: Recording, stack: str, index: int) -> dict[str, object]:
     move = after.double() - before.double()
     error = (account - move).norm(dim=-1)
     relative = relative_error(error, move.norm(dim=-1))
-    _refuse(rec, stack, index, relative, branch, error)
+    dtype = getattr(torch, str(rec.tree.attrs["dtype"]))
+    if not within(error, move.norm(dim=-1), after.double().norm(dim=-1), dtype) or not branch <= TOLERANCE[dtype]:
+        raise _gap(stack, index, relative, branch, float(error.max()))
     return {
         "layer": index,
         "status": status,
@@ -130,18 +132,12 @@ def _listens(dataset: xr.Dataset, index: int) -> bool:
     return not bool(dataset["attention_out"].isel(layer=index).isnull().all())
 
 
-def _refuse(rec: Recording, stack: str, index: int, relative: float, branch: float, error: Tensor) -> None:
-    dtype = getattr(torch, str(rec.tree.attrs.get("dtype", "float32")))
-    if max(relative, branch) <= TOLERANCE.get(dtype, 1e-3):
-        return
-    part = (
-        "the messages and bias do not sum to the attention branch's output"
-        if branch > relative / 10
-        else "an entry other than attention"
-    )
-    raise AccountError(
+def _gap(stack: str, index: int, relative: float, branch: float, absolute: float) -> AccountError:
+    heard = branch > relative / 10
+    part = "the messages and bias do not sum to the attention branch's output" if heard else "an entry other than attention"
+    return AccountError(
         f"the account of layer {index} in {stack!r} does not add up: {part} (relative error {relative:.1e}, branch {branch:.1e}, "
-        f"absolute {float(error.max()):.1e}). Either the recording was changed, or it is opened with another model's projections."
+        f"absolute {absolute:.1e}). Either the recording was changed, or it is opened with another model's projections."
     )
 
 

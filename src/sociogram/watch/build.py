@@ -169,7 +169,7 @@ def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...]
 
 def _kept_factor(heard: HeardRun) -> Callable[[], Tensor] | None:
     """The factor of a branch's Gram matrix, kept with its projection where nothing else is in the matrix."""
-    if heard.step.projected.ops:
+    if heard.step.projected.ops or heard.step.norm is not None:
         return None
     return lambda: remembered(heard.module, f"gram {heard.told.value.dtype}", lambda: gram_factor(heard.matrix).to(heard.matrix))
 

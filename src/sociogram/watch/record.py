@@ -19,7 +19,7 @@ from sociogram.models.model import Model
 from sociogram.models.readout import Reader
 from sociogram.models.run import LayerRun
 from sociogram.models.seam import watching
-from sociogram.models.verify import TOLERANCE, closings
+from sociogram.models.verify import closings
 from sociogram.watch.account import name_the_gap
 from sociogram.watch.build import StackBuilder, builders
 from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory, kept_names
@@ -124,9 +124,8 @@ def _check(run: LayerRun) -> None:
     """
     count = run.before.shape[1]
     few = torch.linspace(0, count - 1, min(CHECKED, count), device=run.before.device).round().long()
-    tolerance = TOLERANCE.get(run.before.dtype, 1e-3)
     for group, closing in zip(run.groups, closings(run.at(few)), strict=True):
-        if not max(closing.relative, closing.branch) <= tolerance:
+        if not closing.closes:
             raise name_the_gap(run.layer, group.group.label, closing)
 
 

@@ -110,7 +110,9 @@ class Recording:
             name: only_sequence(self.stack(name), number) for name in self.stacks if number < self._counts().get(name, count)
         }
         tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=self.tree.attrs), **nodes})
-        inputs = self._inputs if self._inputs is None or "sequence" not in self.dataset.dims else inputs_of(self._inputs, number)
+        inputs = self._inputs
+        if inputs is not None and "sequence" in self.dataset.dims:
+            inputs = inputs_of(inputs, number, self.dataset.sizes["sequence"])
         outputs = {name: value[number : number + 1] for name, value in self._outputs.items()}
         return Recording(tree, model=self.model, inputs=inputs, anatomy=self._anatomy, outputs=outputs)
 
@@ -306,7 +308,9 @@ class Recording:
     def inputs(self) -> Mapping[str, Tensor]:
         """What went into the model."""
         if self._inputs is None:
-            raise RecordingError("this recording holds no inputs of the model")
+            raise RecordingError(
+                "this recording holds no inputs of the model (one of several sequences, cut from inputs that cannot be cut)"
+            )
         return self._inputs
 
     @property

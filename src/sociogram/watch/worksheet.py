@@ -167,7 +167,7 @@ def _scores(sheet: _Sheet, rec: Recording, layer: int, head: int, place: int) ->
     sheet.step("Query", "what the reader asks, after position encoding", [sheet.add("q", q, "the model's query vector")])
     cells = [sheet.add(f"k[{i}]", k[i], "the model's key vector") for i in keys]
     hidden = len(weights) - len(keys)
-    sheet.step("Keys", f"what the tokens advertise ({hidden} tokens may not be read here)", cells)
+    sheet.step("Keys", f"what the tokens advertise ({hidden} more have weight 0: masked, or too far below to register)", cells)
     cells = [sheet.add(f"dot[{i}]", float(q @ k[i]), f"q . k[{i}]", ("q", f"k[{i}]")) for i in keys]
     sheet.step("Dot products", "how well each key answers the query", cells)
     cells = [sheet.add(f"scaled[{i}]", float(q @ k[i]) * scale, f"dot[{i}] x {scale:.6g}", (f"dot[{i}]",)) for i in keys]

@@ -166,3 +166,10 @@ def test_repr_says_what_is_there(llama: sg.Model) -> None:
     text = repr(sg.record(llama, torch.arange(1, 5)))
     assert "4 tokens, 2 layers in 'decoder'" in text
     assert "residual" in text
+
+
+@pytest.mark.parametrize("name", ["vitpose_backbone", "phi4_multimodal_audio"])
+def test_models_that_give_out_tuples_or_bare_tensors(name: str) -> None:
+    rec = tiny(name, keep="default")
+    assert rec.audit().max_relative_error < 1e-5
+    assert rec.null_drift() < 1e-4

@@ -12,6 +12,7 @@ from sociogram.core.errors import RecordingError
 from sociogram.models.examine import forward_arguments
 from sociogram.models.readout import Reader
 from sociogram.models.seam import watching
+from sociogram.models.trace import tensors_in
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
@@ -56,9 +57,13 @@ def _watched(rec: Recording, hf: Any, arguments: dict[str, Any]) -> Tensor:
 
 
 def shown(output: object) -> Tensor:
-    """What a model says at the end: logits, else the last hidden state, else the first tensor of its output."""
-    for name in ("logits", "last_hidden_state"):
-        value = getattr(output, name, None)
-        if isinstance(value, Tensor):
+    """What a model says at the end: logits, else the last hidden state, else the first floating tensor of its output.
+
+    Raises:
+        RecordingError: the output holds no such tensor.
+    """
+    named = [getattr(output, name, None) for name in ("logits", "last_hidden_state")]
+    for value in (*named, *(tensor for _, tensor in tensors_in(output))):
+        if isinstance(value, Tensor) and value.is_floating_point():
             return value
-    return next(value for value in output.values() if isinstance(value, Tensor))  # type: ignore[attr-defined]
+    raise RecordingError(f"the model's output ({type(output).__name__}) holds no numbers to compare")

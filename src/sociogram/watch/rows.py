@@ -15,6 +15,15 @@ def as_float(tensor: Tensor) -> Tensor:
     return tensor.cpu()
 
 
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros whose memory the system hands out when it is first written to: what stays zero (behind the diagonal) costs nothing.
+
+    torch.zeros writes them all at once: 0.18 s for the weights of 512 tokens of the default model.
+    """
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    return torch.from_numpy(np.zeros(shape, dtype=kind))
+
+
 class Rows:
     """A `[row, ...]` array whose rows arrive one by one. Rows that never arrive, and what a smaller row leaves over, are NaN."""
 
@@ -27,7 +36,7 @@ class Rows:
     def place(self, row: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
         """The memory of one row, zeros, to be filled by whoever computes it and then given to `put`; None if it would not fit."""
         if self._array is None:
-            self._array = torch.zeros((self._rows, *shape), dtype=dtype)
+            self._array = _zeros((self._rows, *shape), dtype)
         fits = tuple(self._array.shape[1:]) == shape and self._array.dtype == dtype and row not in self._filled
         return self._array[row] if fits else None
 
@@ -35,7 +44,7 @@ class Rows:
         """Copy one row in (unless it is there already), growing the array if the row is larger than any before."""
         value = as_float(value)
         if self._array is None:
-            self._array = torch.zeros((self._rows, *value.shape), dtype=value.dtype)
+            self._array = _zeros((self._rows, *value.shape), value.dtype)
         self._filled.add(row)
         if value.data_ptr() == self._array[row].data_ptr():
             return

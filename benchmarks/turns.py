@@ -10,8 +10,11 @@ from benchmarks import system
 
 
 def medians(commands: Mapping[str, Sequence[str]], repetitions: int) -> dict[str, float]:
-    """Median wall seconds of each command over fresh processes, after one round that only warms the disk's cache."""
-    for command in commands.values():
+    """Median wall seconds of each command over fresh processes, after one round that only warms the disk's cache.
+
+    A single repetition, as in smoke runs, does without that round.
+    """
+    for command in commands.values() if repetitions > 1 else ():
         system.run(command)
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repetitions):

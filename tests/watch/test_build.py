@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sociogram.watch.build import gram_factor, value_norms
+from sociogram.watch.account import gram_factor
+from sociogram.watch.build import value_norms
 from sociogram.watch.rows import Rows
 
 

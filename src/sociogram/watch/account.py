@@ -20,7 +20,7 @@ from sociogram.models.verify import Closing
 
 @dataclass(frozen=True, eq=False)
 class Messages:
-    """One layer's attention branch of one sequence, ready to be asked."""
+    """One layer's attention branch of one sequence, ready to be asked. `sizes` are the value norms, where they were kept."""
 
     weights: Float[Tensor, "head query key"]
     value: Float[Tensor, "head key d_value"]
@@ -29,19 +29,16 @@ class Messages:
     out: Float[Tensor, "query d_model"]
     gate: Float[Tensor, "head query d_value"] | None = None
     scale: Float[Tensor, " query"] | None = None
+    sizes: Float[Tensor, "head key"] | None = None
 
     def norms(self) -> Float[Tensor, "head query key"]:
         """Norm of every message (Kobayashi et al. 2020). With a gate per channel each reader needs its own value norms."""
-        triangle = torch.linalg.qr(self.matrix.transpose(1, 2), mode="r").R
         if self.gate is None:
-            sizes = torch.einsum("hkd,hed->hke", self.value, triangle).norm(dim=-1)[:, None, :]
-        else:
-            sizes = torch.stack([self._gated_sizes(triangle, q) for q in range(self.weights.shape[1])], 1)
-        return self._scaled(self.weights * sizes)
-
-    def _gated_sizes(self, triangle: Tensor, query: int) -> Float[Tensor, "head key"]:
-        assert self.gate is not None
-        return torch.einsum("hkd,hed->hke", self.value * self.gate[:, query, None], triangle).norm(dim=-1)
+            sizes = self.sizes if self.sizes is not None else (self.value @ self.matrix).norm(dim=-1)
+            return self._scaled(self.weights * sizes[:, None, :])
+        factor = gram_factor(self.matrix).to(self.value.dtype)
+        gated = [((self.value * self.gate[:, q, None]) @ factor).norm(dim=-1) for q in range(self.weights.shape[1])]
+        return self._scaled(self.weights * torch.stack(gated, 1))
 
     def _scaled(self, numbers: Float[Tensor, "head query key"]) -> Float[Tensor, "head query key"]:
         return numbers if self.scale is None else numbers * self.scale.abs()[:, None]
@@ -84,6 +81,15 @@ class Messages:
         others = self.weights.clone()
         torch.diagonal(others, dim1=1, dim2=2).zero_()
         return self.mixed(others)
+
+
+def gram_factor(matrix: Float[Tensor, "head d_value d_model"]) -> Float[Tensor, "head d_value d_value"]:
+    """`F` with `F @ F.T = matrix @ matrix.T` for each head, so that `|v @ matrix| = |v @ F|`; computed in double."""
+    wide = matrix.double()
+    factor, failed = torch.linalg.cholesky_ex(wide @ wide.transpose(1, 2))
+    if bool(failed.any()):  # a head that does not use all its channels
+        factor = torch.linalg.qr(wide.transpose(1, 2), mode="r").R.transpose(1, 2)
+    return factor
 
 
 def name_the_gap(layer: Layer, label: str, closing: Closing) -> AccountError:

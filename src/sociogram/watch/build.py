@@ -16,6 +16,7 @@ from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
 from sociogram.models.frozen import remembered
 from sociogram.models.run import HeardRun, LayerRun
+from sociogram.watch.account import gram_factor
 from sociogram.watch.rows import Rows
 
 DIMS: dict[str, tuple[str, ...]] = {
@@ -190,15 +191,6 @@ def value_norms(
     side = matrix.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # the heads of a group beside each other
     told = (value @ side).unflatten(-1, (matrix.shape[0] // groups, -1))
     return told.norm(dim=-1).transpose(2, 3).reshape(batch, -1, keys)
-
-
-def gram_factor(matrix: Float[Tensor, "head d_value d_model"]) -> Float[Tensor, "head d_value d_value"]:
-    """`F` with `F @ F.T = matrix @ matrix.T` for each head, so that `|v @ matrix| = |v @ F|`; computed in double."""
-    wide = matrix.double()
-    factor, failed = torch.linalg.cholesky_ex(wide @ wide.transpose(1, 2))
-    if bool(failed.any()):  # a head that does not use all its channels
-        factor = torch.linalg.qr(wide.transpose(1, 2), mode="r").R.transpose(1, 2)
-    return factor
 
 
 def builders(anatomy: Anatomy, names: frozenset[str]) -> dict[str, list[StackBuilder]]:

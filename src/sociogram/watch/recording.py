@@ -260,6 +260,7 @@ class Recording:
             out=out,
             gate=None if gate is None or bool(gate.isnan().all()) else gate[heads, :, :width],
             scale=None if scale is None or bool(scale.isnan().all()) else scale,
+            sizes=tensor(dataset["value_norm"])[heads] if "value_norm" in dataset else None,
         )
 
     def need(self, dataset: xr.Dataset, name: str) -> xr.DataArray:

@@ -155,9 +155,10 @@ def test_a_folder_of_pickles_is_refused(folder: Path, llama: LlamaForCausalLM) -
         load(folder / "pytorch_model.bin")
 
 
-def test_pickles_beside_safetensors_are_never_read(folder: Path) -> None:
+def test_pickles_beside_safetensors_are_never_read(folder: Path, llama: LlamaForCausalLM) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"this would fail")
-    load(folder)
+    loaded = load(folder).hf.state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in llama.state_dict().items())
 
 
 def test_a_class_that_transformers_lacks_is_refused_and_one_that_it_has_is_its_own(folder: Path) -> None:

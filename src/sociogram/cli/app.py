@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -45,5 +46,6 @@ def options(
 def run() -> None:
     """Run the command line and exit with its code."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's threads wait without burning a core that others need
+    gc.disable()  # until a model is open: imports make only what stays
     survive_narrow_encodings()
     sys.exit(errors(lambda: app(standalone_mode=False), debug=lambda: _debug or "--debug" in sys.argv))

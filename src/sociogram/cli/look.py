@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sociogram.cli.screen import console, prompt, table
+from sociogram.cli.screen import console, opened, prompt, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +43,7 @@ def look(
     content = prompt(text, file)
     import sociogram as sg
 
-    loaded = sg.load(model)
-    rec = sg.record(loaded, content)
+    rec = sg.record(opened(model), content)
     reader: int | str = int(token) if token.lstrip("-").isdigit() else token
     edges = rec.edges(weight, top=top, layer=layer, head=head, query=reader, drop_first=drop_first, toward=toward)
     if save is not None:

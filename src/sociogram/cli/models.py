@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sociogram.cli.screen import console, table
+from sociogram.cli.screen import console, opened, table
 
 if TYPE_CHECKING:
     from sociogram import Model
@@ -40,9 +40,7 @@ def models(
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="A known name, hub id, folder or .gguf file.")]) -> None:
     """Print a model's anatomy, found by structure."""
-    import sociogram as sg
-
-    model = sg.load(name)
+    model = opened(name)
     out = console()
     out.print(repr(model), markup=False)
     for stack in model.anatomy.stacks:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sociogram.cli.screen import prompt
+from sociogram.cli.screen import opened, prompt
 
 
 def worksheet(
@@ -28,7 +28,7 @@ def worksheet(
     content = prompt(text, file)
     import sociogram as sg
 
-    rec = sg.record(sg.load(model), content, keep="qkv")
+    rec = sg.record(opened(model), content, keep="qkv")
     reader: int | str = int(token) if token.lstrip("-").isdigit() else token
     sheet = rec.worksheet(layer, head, reader)
     if html is None:

@@ -87,6 +87,19 @@ def logit_direction(model: nn.Module, head: Head, stream: Float[Tensor, "query d
     return LogitDirection(directions, float(constant.reshape(-1)[0]))
 
 
+def read_logits(model: nn.Module, head: Head, stream: Float[Tensor, "token d_model"]) -> Float[Tensor, "token vocab"]:
+    """What the end of the model makes of any vectors of the stream, by its own norm and unembedding (before any squashing)."""
+    module = model.get_submodule(head.path)
+    with torch.no_grad(), unwatched():
+        x = stream.to(next(module.parameters()).dtype)[None]
+        for op in head.before:
+            x = model.get_submodule(op.path)(x) if isinstance(op, NormOp) else scaled(model, x, op)
+        logits = module(x)
+        for op in head.after:
+            logits = scaled(model, logits, op)
+    return logits[0]
+
+
 def _back(model: nn.Module, op: Op, entered: Tensor, directions: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
     """Carry directions back through one operation: the transpose of its linear part; its bias joins the constant."""
     if isinstance(op, ScaleOp):

@@ -61,7 +61,9 @@ class Messages:
         told = self.weights[head, query, key][:, None] * self.value[head, key]
         if self.gate is not None:
             told = told * self.gate[head, query]
-        vectors = torch.einsum("ed,edm->em", told, self.matrix[head])
+        vectors = torch.empty(len(head), self.matrix.shape[-1], dtype=told.dtype)
+        for one in head.unique():  # head by head: a gather of one matrix per edge would be as large as many layers
+            vectors[head == one] = told[head == one] @ self.matrix[one]
         return vectors if self.scale is None else vectors * self.scale[query][:, None]
 
     def mixed(self, weights: Tensor | None = None) -> Float[Tensor, "query d_model"]:

@@ -13,7 +13,8 @@ from sociogram.core.errors import InputError, RecordingError
 from sociogram.watch.account import Messages
 
 if TYPE_CHECKING:
-    from sociogram.watch.recording import Address, Recording
+    from sociogram.watch.arrays import Address
+    from sociogram.watch.recording import Recording
 
 WEIGHTS = ("message", "attention", "contribution", "toward")
 COLUMNS = ["layer", "head", "query", "key", "query_token", "key_token", "attention", "message", "contribution", "pull"]
@@ -109,38 +110,11 @@ class _Asked:
         self.query = None if query is None else rec.find("query", query, stack=stack)
         self.key = None if key is None else rec.find("key", key, stack=stack)
         self.drop_first = drop_first
-        self.cross = stack.endswith("_cross")
-        self.directions = self._directions(toward)
-
-    def _directions(self, toward: str | int | None) -> Tensor | None:
-        if toward is None:
-            return None
-        from sociogram.watch.toward import logit_directions
-
-        return logit_directions(self.rec, toward).directions
+        self.numbers = EdgeNumbers(rec, stack, toward)
 
     def layers(self) -> Iterator[int]:
         """The layers asked for that have messages."""
-        dataset = self.rec.stack(self.stack)
-        for index, status in enumerate(dataset["status"].values):
-            wanted = self.layer is None or index == self.layer
-            if wanted and (str(status) == "closed" or self.layer is not None) and self._listens(index):
-                yield index
-
-    def _listens(self, index: int) -> bool:
-        out = self.rec.need(self.rec.stack(self.stack), "attention_out")
-        return not bool(out.isel(layer=index, query=0).isnull().all())
-
-    def numbers(self, messages: Messages) -> Tensor:
-        """The ranking weight of every edge of a layer, `[head, query, key]`."""
-        if self.weight == "message":
-            return messages.norms()
-        if self.weight == "attention":
-            return messages.weights
-        if self.weight == "contribution":
-            return messages.contributions()
-        assert self.directions is not None
-        return messages.along(self.directions)
+        return self.numbers.layers(self.layer)
 
     def chosen(self, weights: Tensor) -> Tensor:
         """Which edges exist and are asked for: `[head, query, key]`."""
@@ -157,7 +131,7 @@ class _Asked:
                 chosen = chosen & (index == place)
         if self.drop_first:
             chosen[:, :, 0] = False
-            if not self.cross:
+            if not self.numbers.cross:
                 chosen[:, 0, :] = False
         return chosen
 
@@ -165,7 +139,7 @@ class _Asked:
         """One layer's strongest edges: their sizes and places `[edge, 3]`, the layer's total and number of edges."""
         messages = self.rec.messages(index, stack=self.stack)
         chosen = self.chosen(messages.weights)
-        sizes = self.numbers(messages).abs().masked_fill(~chosen, -1.0).flatten()
+        sizes = self.numbers.sizes(self.weight, messages).abs().masked_fill(~chosen, -1.0).flatten()
         count = int(chosen.sum())
         values, places = torch.topk(sizes, count if top is None else min(top, count))
         total = float(sizes.clamp_min(0).sum(dtype=torch.float64))
@@ -183,11 +157,51 @@ class _Asked:
         return pd.concat(parts).sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
 
     def _rows(self, index: int, places: Tensor, order: Tensor) -> pd.DataFrame:
-        messages = self.rec.messages(index, stack=self.stack)
-        pieces = [self.columns(index, messages, part) for part in places.split(_CHUNK)]
-        table = pd.concat([pd.DataFrame(piece) for piece in pieces])
+        table = self.numbers.rows(index, self.rec.messages(index, stack=self.stack), places)
         table["order"] = order.numpy()
         return table
+
+
+class EdgeNumbers:
+    """What can be said of the edges of one stack of a recording."""
+
+    def __init__(self, rec: Recording, stack: str, toward: str | int | None = None) -> None:
+        """Of `stack`, and if `toward` is given, towards that token's logit."""
+        self.rec, self.stack = rec, stack
+        self.cross = stack.endswith("_cross")
+        self.directions: Tensor | None = None
+        if toward is not None:
+            from sociogram.watch.toward import logit_directions
+
+            self.directions = logit_directions(rec, toward).directions
+
+    def layers(self, only: int | None = None) -> Iterator[int]:
+        """The layers that have messages (or the one asked for, whatever its status)."""
+        dataset = self.rec.stack(self.stack)
+        for index, status in enumerate(dataset["status"].values):
+            wanted = only is None or index == only
+            if wanted and (str(status) == "closed" or only is not None) and self._listens(index):
+                yield index
+
+    def _listens(self, index: int) -> bool:
+        out = self.rec.need(self.rec.stack(self.stack), "attention_out")
+        return not bool(out.isel(layer=index, query=0).isnull().all())
+
+    def sizes(self, weight: str, messages: Messages) -> Tensor:
+        """One weight of every edge of a layer, `[head, query, key]`."""
+        if weight == "message":
+            return messages.norms()
+        if weight == "attention":
+            return messages.weights
+        if weight == "contribution":
+            return messages.contributions()
+        assert self.directions is not None
+        return messages.along(self.directions)
+
+    def rows(self, index: int, messages: Messages, places: Tensor) -> pd.DataFrame:
+        """A table with every column, of edges of one layer given as `[edge, (head, query, key)]`."""
+        pieces = [self.columns(index, messages, part) for part in places.split(_CHUNK)]
+        return pd.concat([pd.DataFrame(piece) for piece in pieces])
 
     def columns(self, index: int, messages: Messages, places: Tensor) -> dict[str, Any]:
         """Every column for edges of one layer, given as `[edge, (head, query, key)]`."""

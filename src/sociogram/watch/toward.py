@@ -16,7 +16,8 @@ from sociogram.watch.access import tensor
 
 if TYPE_CHECKING:
     from sociogram.models.model import Model
-    from sociogram.watch.recording import Address, Recording
+    from sociogram.watch.arrays import Address
+    from sociogram.watch.recording import Recording
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,7 @@ def by_words(asked: _Asked, top: int | None) -> tuple[pd.DataFrame, float, int]:
 def _layer(asked: _Asked, index: int) -> pd.DataFrame:
     messages = asked.rec.messages(index, stack=asked.stack)
     places = torch.nonzero(asked.chosen(messages.weights))
-    parts = [pd.DataFrame(asked.columns(index, messages, part)) for part in places.split(4096)]
-    table = pd.concat(parts, ignore_index=True)
+    table = asked.numbers.rows(index, messages, places).reset_index(drop=True)
     dataset = asked.rec.stack(asked.stack)
     table["pull"] = table["pull"] * table["message"]
     names: dict[str, list[str]] = {}

@@ -15,7 +15,8 @@ from sociogram.watch.audit import stream
 
 if TYPE_CHECKING:
     from sociogram.watch.account import Messages
-    from sociogram.watch.recording import Address, Recording
+    from sociogram.watch.arrays import Address
+    from sociogram.watch.recording import Recording
 
 Number = float | np.ndarray
 

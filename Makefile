@@ -5,12 +5,35 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SENTENCE := I hammered the nail into the leaking ship
 
-.PHONY: demo test lint types layout unit zoo bench docs coverage clean
+WEB := src/sociogram/studio/web
+STATIC := src/sociogram/studio/static
+NPM := $(shell command -v npm)
 
-demo: $(VENV)/.installed
-	@$(BIN)/sociogram look "$(SENTENCE)"
+.PHONY: demo test lint types layout unit page web zoo bench docs coverage clean
 
-test: lint types layout unit
+demo: $(VENV)/.installed page
+	@$(BIN)/sociogram look "$(SENTENCE)" $(if $(NPM),--html flock.html)
+
+test: lint types layout web unit
+
+# The page of `--html`: built once from TypeScript. Without Node all else works, and says so.
+ifdef NPM
+page: $(STATIC)/page.js
+web: $(STATIC)/page.js
+	npm --prefix $(WEB) run --silent check
+	npm --prefix $(WEB) run --silent test
+else
+page web:
+	@echo "npm not found: skipping the page (sociogram look --html, sg.to_html) and its tests. Node 20 or newer brings npm."
+endif
+
+$(WEB)/node_modules/.installed: $(WEB)/package-lock.json
+	npm --prefix $(WEB) ci --no-audit --no-fund --silent
+	@touch $@
+
+$(STATIC)/page.js: $(WEB)/node_modules/.installed $(WEB)/build.mjs $(shell find $(WEB)/src -type f 2>/dev/null)
+	npm --prefix $(WEB) run --silent build
+	@touch $@
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from jaxtyping import install_import_hook
 
 SHAPED = [
+    "core.linear",
     "models.attention",
     "models.frozen",
     "models.readout",
@@ -19,6 +20,13 @@ SHAPED = [
     "models.head",
     "watch.account",
     "watch.toward",
+    "watch.axes",
+    "watch.crowd",
+    "watch.near",
+    "watch.projection",
+    "watch.shape",
+    "watch.views",
+    "watch.walks",
 ]
 install_import_hook([f"sociogram.{name}" for name in SHAPED], "beartype.beartype")
 

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sociogram._version import __version__
 
 if TYPE_CHECKING:
+    from sociogram import edits, plot
     from sociogram.core.errors import (
         AccountError,
+        EditDidNotLand,
         InputError,
         MemoryLimitError,
+        MissingExtraError,
         ModelNotFoundError,
         RecordingError,
         SociogramError,
@@ -25,9 +28,15 @@ if TYPE_CHECKING:
     from sociogram.models.listing import coverage, known_models, remove_model
     from sociogram.models.loading import load
     from sociogram.models.model import Model
+    from sociogram.steering.compare import Comparison, compare
+    from sociogram.steering.receipt import Receipt
+    from sociogram.steering.steer import Steered, steer
+    from sociogram.studio.page import to_html
     from sociogram.watch.audit import Audit
+    from sociogram.watch.flock import Flock
     from sociogram.watch.record import record
     from sociogram.watch.recording import Recording
+    from sociogram.watch.selection import Selection
     from sociogram.watch.stored import open_recording
     from sociogram.watch.worksheet import Worksheet
 
@@ -40,42 +49,65 @@ _HOME = {
     "open_recording": "watch.stored",
     "Recording": "watch.recording",
     "Audit": "watch.audit",
+    "Flock": "watch.flock",
+    "Selection": "watch.selection",
     "Worksheet": "watch.worksheet",
+    **dict.fromkeys(("Steered", "steer"), "steering.steer"),
+    "Receipt": "steering.receipt",
+    **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
+    "to_html": "studio.page",
     **dict.fromkeys(
         (
-            "AccountError", "InputError", "MemoryLimitError", "ModelNotFoundError", "RecordingError", "SociogramError",
-            "UnsafeModelError", "UnsupportedModelError",
+            "AccountError", "EditDidNotLand", "InputError", "MemoryLimitError", "MissingExtraError", "ModelNotFoundError",
+            "RecordingError", "SociogramError", "UnsafeModelError", "UnsupportedModelError",
         ),
         "core.errors",
     ),
 }  # fmt: skip
 
+_MODULES = ("edits", "plot")
+"""Named parts of the face that are modules."""
+
 __all__ = [
     "AccountError",
     "Anatomy",
     "Audit",
+    "Comparison",
+    "EditDidNotLand",
+    "Flock",
     "InputError",
     "MemoryLimitError",
+    "MissingExtraError",
     "Model",
     "ModelNotFoundError",
+    "Receipt",
     "Recording",
     "RecordingError",
+    "Selection",
     "SociogramError",
+    "Steered",
     "UnsafeModelError",
     "UnsupportedModelError",
     "Worksheet",
     "__version__",
+    "compare",
     "coverage",
+    "edits",
     "known_models",
     "load",
     "open_recording",
+    "plot",
     "record",
     "remove_model",
+    "steer",
+    "to_html",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its room when it is first asked for."""
+    if name in _MODULES:
+        return import_module(f"sociogram.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'sociogram' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(f"sociogram.{_HOME[name]}"), name)

@@ -97,6 +97,43 @@ def test_options_do_what_they_say(inside, tmp_path: Path) -> None:  # type: igno
 
 
 @pytest.mark.real
+def test_steering_shows_both_sides_and_the_receipt(inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    prompt = "The Eiffel Tower is located in the city of"
+    cut = "cut layer=23 key='iffel'"
+    code, out, _ = inside("compare", prompt, "--edit", cut, "--top", "3")
+    assert code == 0
+    for words in (f"{cut}: 72 entries in 1 layers", "null drift", "says next", "KL(plain, steered)", "departs in layer 23"):
+        assert words in out.replace("\n", " ")
+    (tmp_path / "edits.json").write_text('[{"edit": "cut", "layer": 23, "key": "iffel"}]')
+    document = json.loads(inside("compare", prompt, "--edits", str(tmp_path / "edits.json"), "--json")[1])
+    assert document["predictions"][0]["token"] == "␣Paris"
+    assert document["predictions"][0]["steered"] < 0.1 < document["predictions"][0]["plain"]
+    assert document["first_departure"] == 23
+    assert document["edits"] == [{"edit": "cut", "layer": 23, "key": "iffel"}]
+    steered = json.loads(inside("steer", prompt, "--edit", cut, "--json")[1])
+    assert steered["kl"] == pytest.approx(document["kl"], rel=1e-3)
+    code, out, _ = inside("generate", prompt, "--edit", "cut layer=23 key=1:4", "--max-new-tokens", "3", "--json")
+    written = json.loads(out)
+    assert written["plain"].startswith(" Paris")
+    assert not written["steered"].startswith(" Paris")
+    assert json.loads(inside("generate", prompt, "--max-new-tokens", "2", "--json")[1])["steered"] is None
+
+
+@pytest.mark.real
+def test_look_writes_pictures(inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    from sociogram.studio import page
+
+    monkeypatch.setattr(page, "static", lambda name: f"/* {name} */")
+    html, png = tmp_path / "flock.html", tmp_path / "flock.png"
+    code, out, _ = inside("look", SENTENCE, "--html", str(html), "--png", str(png))
+    assert code == 0
+    assert f"wrote {html}" in out.replace("\n", "")
+    assert html.read_text().startswith("<!doctype html>")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(inside("look", SENTENCE, "--json", "--html", str(html))[1])["tokens"]  # nothing but the document
+
+
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -113,10 +150,18 @@ def test_options_do_what_they_say(inside, tmp_path: Path) -> None:  # type: igno
         (["look", "--file", "/nowhere/at/all"], 1, "No such file"),
         (["look", "hi", "--save", "/proc/no/such"], 1, "cannot be written"),
         (["look", "word " * 9000], 2, "positions"),
+        (["look", "hi there", "--png", "/nowhere/at/all.png"], 1, "No such file"),
+        (["look", "hi there", "--png", "/tmp/flock.doc"], 2, "not supported"),
         (["worksheet", "hi", "--layer", "0", "--head", "77"], 2, "no head 77"),
         (["worksheet", "hi"], 2, "--layer"),
         (["models", "remove", "gpt-17"], 1, "gpt-17"),
         (["frobnicate"], 2, "No such command"),
+        (["steer", "hi there"], 2, "give at least one edit"),
+        (["steer", "hi there", "--edit", "cut layer=99"], 2, "no layer 99: there are 30, numbered 0 to 29"),
+        (["steer", "hi there", "--edit", "cut query=0 key=1"], 1, "did not land: the model's own mask hides"),
+        (["compare", "hi there", "--edit", "shout"], 2, "no edit 'shout'; there are cut"),
+        (["compare", "hi there", "--edits", "/nowhere.json"], 1, "No such file"),
+        (["generate", "hi there", "--edit", "cut key=-1"], 2, "counts from the end"),
     ],
 )
 def test_wrong_usage_is_one_clear_line(inside, args: list[str], code: int, words: str) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sociogram._version import __version__
-from sociogram.cli import look, models, worksheet
+from sociogram.cli import look, models, steer, worksheet
 from sociogram.cli.screen import errors, survive_narrow_encodings
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 )
 app.command("look")(look.look)
 app.command("worksheet")(worksheet.worksheet)
+app.command("steer")(steer.steer)
+app.command("compare")(steer.compare)
+app.command("generate")(steer.generate)
 app.add_typer(models.app, name="models")
 
 _debug = False

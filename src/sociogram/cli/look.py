@@ -37,6 +37,10 @@ def look(
         typer.Option("--toward", help="What each message adds to this next token (mind the space: ' Paris')."),
     ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="Store the recording in this folder.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write the flock in motion as one page to this file.", dir_okay=False)
+    ] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Also draw the flock into this file.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Show what the tokens of a prompt told each other inside a model."""
@@ -48,10 +52,27 @@ def look(
     edges = rec.edges(weight, top=top, layer=layer, head=head, query=reader, drop_first=drop_first, toward=toward)
     if save is not None:
         rec.save(save)
+    if html is not None:
+        sg.to_html(rec, html, toward=toward)
+    if png is not None:
+        _draw(rec, png, layer)
     if as_json:
         typer.echo(_document(rec, edges))
         return
     _show(rec, edges, reader, layer)
+    for file_written in (html, png):
+        if file_written is not None:
+            typer.echo(f"wrote {file_written} ({file_written.stat().st_size / 1e6:.1f} MB)")
+
+
+def _draw(rec: Recording, png: Path, layer: int | None) -> None:
+    import sociogram as sg
+
+    figure: Any = sg.plot.flock(rec, layer=layer).figure
+    try:
+        figure.savefig(png, dpi=160)
+    except ValueError as error:  # an ending that matplotlib cannot write
+        raise sg.InputError(f"--png {png}: {error}") from error
 
 
 def _document(rec: Recording, edges: pd.DataFrame) -> str:

@@ -31,3 +31,11 @@ class AccountError(SociogramError):
 
 class RecordingError(SociogramError):
     """A stored recording that cannot be opened or does not belong to the model it is opened with."""
+
+
+class MissingExtraError(SociogramError, ImportError):
+    """A part of Sociogram that needs a package which is not installed; says how to install it."""
+
+
+class EditDidNotLand(SociogramError):  # noqa: N818 - what happened, in the words users search for
+    """An edit that addresses no entry that exists; says which and why. Nothing was changed in silence."""

@@ -30,6 +30,7 @@ class AttentionCall:
         sink: a score per head (`[head]`) or per query that takes part in the softmax and tells nothing, or None.
         indices: `[batch, query, n]`, the only keys each query may read (sparse families), or None.
         dropout: probability on the weights; 0 in evaluation.
+        cut: `[1 or batch, 1 or head, query, key]`, true where an edit took the key away from the query, or None.
     """
 
     path: str
@@ -45,6 +46,7 @@ class AttentionCall:
     sink: Tensor | None = field(default=None, repr=False)
     indices: Tensor | None = field(default=None, repr=False)
     dropout: float = 0.0
+    cut: Bool[Tensor, "#batch #head query key"] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> tuple[str, int]:
@@ -113,9 +115,12 @@ def masked_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
     if (extra := additive(call)) is not None:
         scores = scores + extra[..., : scores.shape[-1]]
     if (permitted := allowed(call)) is not None:
-        hidden = ~permitted[..., : scores.shape[-1]]
-        scores = scores.masked_fill(hidden, -torch.inf) if scores.requires_grad else scores.masked_fill_(hidden, -torch.inf)
-    return scores
+        scores = _hidden(scores, ~permitted[..., : scores.shape[-1]])
+    return scores if call.cut is None else _hidden(scores, call.cut)
+
+
+def _hidden(scores: Tensor, where: Tensor) -> Tensor:
+    return scores.masked_fill(where, -torch.inf) if scores.requires_grad else scores.masked_fill_(where, -torch.inf)
 
 
 def _sink_column(call: AttentionCall, scores: Tensor) -> Tensor:
@@ -155,6 +160,8 @@ def log_sum_exp(call: AttentionCall) -> Float[Tensor, "batch head query"]:
 
 def _has_empty_rows(call: AttentionCall) -> bool:
     """Whether some query may read nothing. A plain causal or full rule never has such a row."""
+    if call.cut is not None:
+        return True
     if isinstance(call.mask, LazyMask) and call.mask.rule.kind != "rule" and call.indices is None:
         return False
     permitted = allowed(call)
@@ -198,7 +205,7 @@ def attend(call: AttentionCall, buffer: Tensor | None = None) -> Attended:
 
 
 def _is_plainly_causal(call: AttentionCall) -> bool:
-    plain = call.bias is None and call.dropout == 0 and not _needs_scores(call)
+    plain = call.bias is None and call.cut is None and call.dropout == 0 and not _needs_scores(call)
     exact = call.query.dtype in (torch.float32, torch.float64) and not call.query.requires_grad and not call.value.requires_grad
     return plain and exact and isinstance(call.mask, LazyMask) and call.mask.rule.kind == "causal"
 
@@ -239,6 +246,8 @@ def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
         mask = mask[..., : call.key.shape[-2]]
     if call.bias is not None:
         mask, causal = _merge_bias(call, mask, causal), False
+    if call.cut is not None:
+        mask, causal = _merge_cut(call, mask, causal), False
     plain_groups = mask is None and call.group > 1 and call.key.shape[-1] == call.value.shape[-1] <= 256
     key, value = call.key, call.value
     if call.group > 1 and not plain_groups:
@@ -257,3 +266,13 @@ def _merge_bias(call: AttentionCall, mask: Tensor | None, causal: bool) -> Tenso
     if mask is None:
         return bias
     return torch.where(mask, bias, torch.finfo(bias.dtype).min) if mask.dtype == torch.bool else mask + bias
+
+
+def _merge_cut(call: AttentionCall, mask: Tensor | None, causal: bool) -> Tensor:
+    assert call.cut is not None
+    if causal:
+        assert isinstance(call.mask, LazyMask)
+        mask = call.mask.dense()
+    if mask is None:
+        return ~call.cut
+    return mask & ~call.cut if mask.dtype == torch.bool else mask.masked_fill(call.cut, -torch.inf)

@@ -1,8 +1,8 @@
 """The one door: an attention function and a mask function that transformers calls inside its own, unchanged forward pass.
 
-Observers see every attention call of a run. Who observes lives in a ContextVar, so that threads and nested runs never meet; the
-model is switched to our implementation only while a session is open and switched back in `finally`. With nobody watching, a
-call goes straight to torch's own scaled_dot_product_attention.
+Observers see every attention call of a run, editors change it. Who does lives in a ContextVar, so that threads and nested runs
+never meet; the model is switched to our implementation only while a session is open and switched back in `finally`. With nobody
+watching, a call goes straight to torch's own scaled_dot_product_attention.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sociogram.core.errors import UnsupportedModelError
-from sociogram.models.attention import AttentionCall, attend, straight
+from sociogram.models.attention import AttentionCall, attend, mix, straight, weights_of
 from sociogram.models.masks import LazyMask, lazy_mask
 
 IMPLEMENTATION = "sociogram"
@@ -41,13 +41,27 @@ class Observer(Protocol):
         """One call, as it happened: `weights` `[batch, head, query, key]` (or None), `output` `[batch, query, head, d_value]`."""
 
 
+class Editor(Protocol):
+    """Somebody who changes attention calls. Editors act in order; observers see what came of it."""
+
+    def prepare(self, call: AttentionCall) -> AttentionCall:
+        """The call as it shall be computed: its queries, keys, values, or what is cut, changed; or the call itself."""
+
+    def wants_weights(self, call: AttentionCall) -> bool:
+        """Whether `reweigh` is to be asked."""
+
+    def reweigh(self, call: AttentionCall, weights: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The weights `[batch, head, query, key]` and sink weights that are to be used instead."""
+
+
 @dataclass(eq=False)
 class Session:
-    """One run under observation: its observers, the names of its modules, and how often each has called."""
+    """One run: who edits and who observes it, the names of its modules, and how often each has called in this pass."""
 
     model: nn.Module
     observers: tuple[Observer, ...]
     paths: dict[nn.Module, str]
+    editors: tuple[Editor, ...] = ()
     calls: Counter[str] = field(default_factory=Counter)
     hooks: list[RemovableHandle] = field(default_factory=list)
 
@@ -128,7 +142,15 @@ def attention_function(
 
 
 def _watched(session: Session, call: AttentionCall) -> Tensor:
-    if any(observer.wants_weights(call) for observer in session.observers):
+    for editor in session.editors:
+        call = editor.prepare(call)
+    changing = [editor for editor in session.editors if editor.wants_weights(call)]
+    if changing:
+        weights, sink = weights_of(call)
+        for editor in changing:
+            weights, sink = editor.reweigh(call, weights, sink)
+        output = mix(weights, call)
+    elif any(observer.wants_weights(call) for observer in session.observers):
         weights, sink, output = attend(call, _buffer(session, call))
     else:
         weights, sink, output = None, None, straight(call)
@@ -233,12 +255,13 @@ def _refuse_compiled(hf: Any) -> None:
 
 
 @contextmanager
-def watching(hf: Any, observers: Sequence[Observer]) -> Iterator[Session]:
-    """Open a session on a transformers model: inside, each attention call of this context reaches the observers.
+def watching(hf: Any, observers: Sequence[Observer], editors: Sequence[Editor] = ()) -> Iterator[Session]:
+    """Open a session on a transformers model: inside, each attention call of this context passes its editors and observers.
 
     Args:
         hf: the `PreTrainedModel`; its attention implementation is switched on entry and restored on exit, whatever happens.
         observers: who watches, in order.
+        editors: who changes calls, in order.
 
     Raises:
         UnsupportedModelError: the model refuses foreign attention functions, or is compiled.
@@ -246,10 +269,11 @@ def watching(hf: Any, observers: Sequence[Observer]) -> Iterator[Session]:
     _refuse_compiled(hf)
     with _switches_lock:
         switch = _switches.setdefault(hf, _Switch())
-    session = Session(hf, tuple(observers), {module: name for name, module in hf.named_modules()})
+    session = Session(hf, tuple(observers), {module: name for name, module in hf.named_modules()}, tuple(editors))
     switch.on(hf)
     token = _session.set(session)
     try:
+        session.on_input("", lambda args, kwargs: session.calls.clear())  # generation is many passes
         yield session
     finally:
         _session.reset(token)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from sociogram.core.errors import InputError, RecordingError
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.branch import effective_matrix
 from sociogram.models.model import Model
+from sociogram.models.seam import Editor
 from sociogram.models.tokens import find_token
 from sociogram.watch.access import check_index, inputs_of, only_sequence, tensor
 from sociogram.watch.account import Messages
@@ -29,6 +30,7 @@ class Arrays:
             arrays are `[..., query, key]`.
         model: the model, where it is at hand; questions that need its output projections ask for it.
         shown: what the observed run gave out (logits, or hidden states), kept for short prompts to compare with the plain run.
+        editors: of a steered run, who edits a run on given inputs; None of a plain one.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Arrays:
         anatomy: Anatomy | None = None,
         outputs: Mapping[str, np.ndarray] | None = None,
         shown: Tensor | None = None,
+        editors: Callable[[Mapping[str, Tensor]], Sequence[Editor]] | None = None,
     ) -> None:
         """Made by `sg.record` and `sg.open_recording`."""
         self.tree = tree
@@ -48,6 +51,7 @@ class Arrays:
         self._anatomy = anatomy
         self._outputs = dict(outputs or {})
         self.shown = shown
+        self.editors = editors
 
     @property
     def dataset(self) -> xr.Dataset:
@@ -129,7 +133,7 @@ class Arrays:
         if inputs is not None and "sequence" in self.dataset.dims:
             inputs = inputs_of(inputs, number, self.dataset.sizes["sequence"])
         outputs = {name: value[number : number + 1] for name, value in self._outputs.items()}
-        return type(self)(tree, model=self.model, inputs=inputs, anatomy=self._anatomy, outputs=outputs)
+        return type(self)(tree, model=self.model, inputs=inputs, anatomy=self._anatomy, outputs=outputs, editors=self.editors)
 
     def layer(self, index: int, *, stack: str | None = None) -> int:
         """Check a layer's number; negative ones count from the end.

@@ -34,7 +34,7 @@ def null_drift(rec: Recording) -> float:
     """Largest |logit difference| between a run under observation and the plain model on the same input.
 
     The last hidden state where there are no logits. The plain model is run anew, and for all but short prompts (whose logits
-    are still at hand) the observed run too.
+    are still at hand) the observed run too. Of a steered run: against the same edits with nobody watching.
 
     Raises:
         RecordingError: the model or the inputs are not at hand.
@@ -44,14 +44,21 @@ def null_drift(rec: Recording) -> float:
     hf = rec.model.hf
     arguments = forward_arguments(hf, rec.inputs)
     with torch.no_grad():
-        plain = shown(hf(**arguments))
+        plain = shown(hf(**arguments)) if rec.editors is None else _unobserved(rec, hf, arguments)
         watched = rec.shown if rec.shown is not None else _watched(rec, hf, arguments)
     return float((watched.to(plain.device) - plain).abs().max())
 
 
+def _unobserved(rec: Recording, hf: Any, arguments: dict[str, Any]) -> Tensor:
+    assert rec.editors is not None
+    with watching(hf, [], rec.editors(rec.inputs)):
+        return shown(hf(**arguments))
+
+
 def _watched(rec: Recording, hf: Any, arguments: dict[str, Any]) -> Tensor:
     reader = Reader(hf, rec.anatomy, lambda run: None)
-    with watching(hf, [reader]) as session:
+    editors = () if rec.editors is None else rec.editors(rec.inputs)
+    with watching(hf, [reader], editors) as session:
         reader.attach(session)
         return shown(hf(**arguments))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.readout import Reader
 from sociogram.models.run import LayerRun
-from sociogram.models.seam import watching
+from sociogram.models.seam import Editor, watching
 from sociogram.models.verify import closings
 from sociogram.watch.account import name_the_gap
 from sociogram.watch.build import StackBuilder, builders
@@ -54,16 +54,36 @@ def record(model: Model, what: Promptable, *, keep: Keep = "default", memory_lim
 
     Misleads: attention weights alone say who was *looked at*, not what was *told*; use messages (`rec.edges()`).
     """
+    return record_under(model, what, keep=keep, memory_limit=memory_limit, editors=None)
+
+
+def record_under(
+    model: Model,
+    what: Promptable,
+    *,
+    keep: Keep,
+    memory_limit: int | None,
+    editors: Callable[[Mapping[str, Tensor]], Sequence[Editor]] | None,
+) -> Recording:
+    """`record`, of a run that is edited while it happens; see `steering`. What is recorded is what was used."""
     names = kept_names(keep)
     inputs = model.encode(what)
     anatomy = model.find_anatomy(inputs)
     _refuse_unseen(model, anatomy)
     check_memory(_needs(model, anatomy, inputs, names), memory_limit, keep)
     stacks = builders(anatomy, names)
-    output = _run(model, anatomy, inputs, stacks, names)
+    output = _run(model, anatomy, inputs, stacks, names, () if editors is None else editors(inputs))
     tree = _tree(model, anatomy, inputs, stacks, names)
+    if isinstance(what, str):
+        tree.attrs["text"] = what
     return Recording(
-        tree, model=model, inputs=inputs, anatomy=anatomy, outputs=_outputs(output, inputs), shown=_short_output(output)
+        tree,
+        model=model,
+        inputs=inputs,
+        anatomy=anatomy,
+        outputs=_outputs(output, inputs),
+        shown=_short_output(output),
+        editors=editors,
     )
 
 
@@ -98,6 +118,7 @@ def _run(
     inputs: dict[str, Tensor],
     stacks: dict[str, list[StackBuilder]],
     names: frozenset[str],
+    editors: Sequence[Editor],
 ) -> Any:
     def take(run: LayerRun) -> None:
         for builder in stacks[run.layer.stack]:
@@ -108,7 +129,7 @@ def _run(
         return stacks[layer.stack][0].place(layer, call)
 
     reader = Reader(model.hf, anatomy, take, totals="log_sum_exp" in names, place=place)
-    with torch.no_grad(), watching(model.hf, [reader]) as session:
+    with torch.no_grad(), watching(model.hf, [reader], editors) as session:
         reader.attach(session)
         return model.hf(**forward_arguments(model.hf, inputs))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, final
 
@@ -15,8 +15,10 @@ from sociogram.watch.arrays import Address, Arrays
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
     from sociogram.watch.audit import Audit
+    from sociogram.watch.flock import Flock
     from sociogram.watch.selection import Selection
     from sociogram.watch.worksheet import Worksheet
 
@@ -112,6 +114,39 @@ class Recording(Arrays):
         from sociogram.watch.lens import lens
 
         return lens(self, stops=stops, queries=queries, top=top)
+
+    def flock(
+        self,
+        view: str | None = None,
+        *,
+        components: int = 16,
+        basis: Flock | None = None,
+        axes: Mapping[str, ArrayLike] | Sequence[tuple[str, ArrayLike]] | None = None,
+        align: str | None = None,
+        stack: str | None = None,
+        null: int = 20,
+        seed: int = 0,
+        neighbours: int = 5,
+    ) -> Flock:
+        """The tokens as points that move from stop to stop, in one linear projection; see `watch.flock.flock`."""
+        from sociogram.watch.flock import flock
+
+        return flock(
+            self, view, components=components, basis=basis, axes=axes, align=align, stack=stack,
+            null=null, seed=seed, neighbours=neighbours,
+        )  # fmt: skip
+
+    def unembedding_axis(self, token: str | int, minus: str | int | None = None) -> tuple[str, np.ndarray]:
+        """Label and direction of a token's logit, or of its difference from another's; see `watch.axes.unembedding_axis`."""
+        from sociogram.watch.axes import unembedding_axis
+
+        return unembedding_axis(self, token, minus)
+
+    def head_axis(self, layer: int, head: int, side: str = "write") -> tuple[str, np.ndarray]:
+        """Label and direction that a head writes or reads most strongly; see `watch.axes.head_axis`."""
+        from sociogram.watch.axes import head_axis
+
+        return head_axis(self, layer, head, side)
 
     def attribution(self, token: str | int, *, query: Address = -1) -> pd.DataFrame:
         """What each entry of the account adds to one token's logit; see `watch.toward.attribution`."""

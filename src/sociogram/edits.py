@@ -1,0 +1,43 @@
+"""The edits that `sg.steer` takes, by the names they print and store under.
+
+Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`. Who may talk to whom: `window`, `strided`,
+`random`, `blocks`, `bottleneck`, `isolate`. All take `layer=`, `head=`, `query=` (readers), and the first four `key=` (senders),
+by number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
+`from_json` store lists.
+"""
+
+from __future__ import annotations
+
+from sociogram.steering.edits import Cut as cut
+from sociogram.steering.edits import Edit
+from sociogram.steering.edits import Force as force
+from sociogram.steering.edits import Mute as mute
+from sociogram.steering.edits import ScaleEdges as scale_edges
+from sociogram.steering.edits import ScaleHead as scale_head
+from sociogram.steering.edits import SetWeight as set_weight
+from sociogram.steering.topology import Blocks as blocks
+from sociogram.steering.topology import Bottleneck as bottleneck
+from sociogram.steering.topology import Isolate as isolate
+from sociogram.steering.topology import Random as random
+from sociogram.steering.topology import Strided as strided
+from sociogram.steering.topology import Window as window
+from sociogram.steering.written import from_json, parse, to_json
+
+__all__ = [
+    "Edit",
+    "blocks",
+    "bottleneck",
+    "cut",
+    "force",
+    "from_json",
+    "isolate",
+    "mute",
+    "parse",
+    "random",
+    "scale_edges",
+    "scale_head",
+    "set_weight",
+    "strided",
+    "to_json",
+    "window",
+]

@@ -1,0 +1,118 @@
+"""From edits to what happens at each attention call: addresses resolved against a model's layers and a prompt's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from sociogram.core.address import Places, indices, places
+from sociogram.core.errors import EditDidNotLand, InputError
+from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.tokens import find_token
+from sociogram.steering.edits import Edit
+
+Name = tuple[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Act:
+    """One edit at one attention call: which heads, readers and senders it means there."""
+
+    edit: Edit
+    number: int
+    layer: int
+    heads: tuple[int, ...]
+    query: Places
+    key: Places
+
+
+@dataclass(eq=False)
+class Plan:
+    """All edits of a run by attention call, and the tokens known so far (a generating model adds to them)."""
+
+    edits: tuple[Edit, ...]
+    acts: dict[Name, list[Act]]
+    texts: list[str]
+    _masks: dict[tuple[int, int, int], Tensor] = field(default_factory=dict)
+
+    def region(self, act: Act, heads: int, queries: range, keys: range, device: torch.device) -> Bool[Tensor, "head query key"]:
+        """The entries that an edit addresses in a call."""
+        chosen = torch.zeros(heads, dtype=torch.bool, device=device)
+        chosen[list(act.heads)] = True
+        query, key = (self._held(p, at).to(device) for p, at in ((act.query, queries), (act.key, keys)))
+        return chosen[:, None, None] & query[None, :, None] & key[None, None]
+
+    def _held(self, where: Places, at: range) -> Bool[Tensor, " token"]:
+        found = (id(where), at.start, at.stop)
+        if found not in self._masks:
+            if len(self._masks) > 4096:  # a long generation asks about ever new ranges
+                self._masks.clear()
+            self._masks[found] = torch.tensor([where.holds(i, self._text(i)) for i in at], dtype=torch.bool)
+        return self._masks[found]
+
+    def _text(self, position: int) -> str | None:
+        return self.texts[position] if 0 <= position < len(self.texts) else None
+
+
+def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Sequence[str], *, to_come: int = 0) -> Plan:
+    """Resolve every edit.
+
+    Args:
+        edits: in the order in which they act.
+        anatomy: the model's.
+        texts: the prompt's tokens.
+        to_come: how many tokens may be generated.
+
+    Raises:
+        InputError: an address outside what there is, or one (or an edit) that has no meaning while the model writes.
+        EditDidNotLand: layers without a token-token matrix.
+    """
+    acts: dict[Name, list[Act]] = {}
+    for number, edit in enumerate(edits):
+        if to_come and not edit.decodes:
+            raise InputError(f"`{edit}` depends on the whole prompt at once and cannot act while the model writes")
+        for layer, step_calls in _layers(edit, anatomy):
+            query, key = (places(getattr(edit, axis), texts, find_token, to_come, axis) for axis in ("query", "key"))
+            for call in step_calls:
+                heads = tuple(indices(edit.head, anatomy.heads[call][0], "head"))
+                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key))
+    return Plan(tuple(edits), acts, list(texts))
+
+
+def _layers(edit: Edit, anatomy: Anatomy) -> list[tuple[Layer, tuple[Name, ...]]]:
+    """The layers that an edit addresses, and the self-attention calls of each."""
+    name = edit.stack or anatomy.main
+    if name not in anatomy.stacks:
+        raise InputError(f"`{edit}`: no stack {name!r}; there are {', '.join(anatomy.stacks)}")
+    stack = anatomy.stack(name)
+    chosen = [(stack[i], _self_calls(stack[i])) for i in indices(edit.layer, len(stack), "layer")]
+    heard = [(layer, calls) for layer, calls in chosen if calls]
+    silent = [layer for layer, calls in chosen if not calls]
+    if silent and edit.layer is not None:
+        layer = silent[0]
+        raise EditDidNotLand(
+            f"`{edit}`: layer {layer.index} has no token-token matrix to edit ({layer.problem or layer.status}); "
+            f"layers that have one: {_ranges([one.index for one in stack if _self_calls(one)])}"
+        )
+    if not heard:
+        raise EditDidNotLand(f"`{edit}`: no layer of {name!r} has a token-token matrix to edit")
+    return heard
+
+
+def _self_calls(layer: Layer) -> tuple[Name, ...]:
+    return tuple(call for step in layer.heard if not step.cross for call in step.calls)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers as people list them: `0 to 3, 7`."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]} to {p[-1]}" for p in parts) or "none"

@@ -1,0 +1,289 @@
+"""What can be changed about who tells whom: edits of edges and heads, as frozen values."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sociogram.core.address import Address, address, as_plain, from_plain, written
+from sociogram.core.errors import InputError
+
+Policy = Literal["renormalise", "leave", "to_first", "to_sink"]
+POLICIES = ("renormalise", "leave", "to_first", "to_sink")
+ADDRESSES = ("layer", "head", "query", "key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One change, and where: which layers, heads, readers (`query`) and senders (`key`); all of them where nothing is said.
+
+    Layers and heads are numbers; tokens are positions, texts or conditions on the text; slices and lists of them are welcome.
+    `stack` names the stack of layers where a model has several; the main one when left out.
+    """
+
+    name: ClassVar[str] = ""
+    takes: ClassVar[frozenset[str]] = frozenset(ADDRESSES)
+    """Which addresses have a meaning here."""
+    decodes: ClassVar[bool] = True
+    """Whether it acts the same in prefill and in cached decoding."""
+
+    layer: Any = None
+    head: Any = None
+    query: Any = None
+    key: Any = None
+    stack: str | None = None
+
+    def __post_init__(self) -> None:
+        """Bring addresses into their kept form and check all values."""
+        for name in ADDRESSES:
+            given = getattr(self, name)
+            if given is not None and name not in self.takes:
+                raise InputError(f"{self.name} takes no {name}=: it takes {', '.join(sorted(self.takes))}")
+            object.__setattr__(self, name, address(given))
+        self.check()
+
+    def check(self) -> None:
+        """Refuse values that mean nothing, with an InputError."""
+
+    def cuts(
+        self, queries: Tensor, keys: Tensor, region: Bool[Tensor, "head query key"]
+    ) -> Bool[Tensor, "head query key"] | None:
+        """Which entries of the region are taken out before the softmax; None where the edit takes out none.
+
+        Args:
+            queries, keys: absolute positions.
+            region: the entries addressed.
+        """
+        return None
+
+    def reweighs(self) -> bool:
+        """Whether `weigh` changes weights after the softmax."""
+        return False
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Bool[Tensor, "head query key"]) -> tuple[Tensor, Tensor | None]:
+        """The weights `[batch, head, query, key]` and sink weights `[batch, head, query]` to be used instead."""
+        return weights, sink
+
+    def __str__(self) -> str:
+        """As `sociogram steer --edit` takes it."""
+        parts = [self.name]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                parts.append(f"{field.name}={written(value) if field.name in ADDRESSES else str(value).replace(' ', '')}")
+        return " ".join(parts)
+
+    def as_plain(self) -> dict[str, Any]:
+        """For JSON; `from_plain` reads it.
+
+        Raises:
+            InputError: an address that is a function.
+        """
+        plain: dict[str, Any] = {"edit": self.name}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                plain[field.name] = as_plain(value) if field.name in ADDRESSES else value
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut(Edit):
+    """Take edges away before the softmax, so that what is left of each row sums to 1 by itself.
+
+    A reader that loses all its edges hears nothing (a row of zeros), as in torch's own attention.
+    """
+
+    name: ClassVar[str] = "cut"
+
+    def cuts(self, queries: Tensor, keys: Tensor, region: Tensor) -> Tensor:
+        """The whole region."""
+        return region
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetWeight(Edit):
+    """Give edges a weight of your own.
+
+    `policy`: what becomes of the rest of the row. `"renormalise"`: it is scaled so that the row sums to what it summed to;
+    `"leave"`: nothing; `"to_first"`: what is freed (or missing) is added to the first token's edge; `"to_sink"`: to the
+    softmax's sink, where the model has one.
+    """
+
+    name: ClassVar[str] = "set_weight"
+    value: float
+    policy: Policy = "renormalise"
+
+    def check(self) -> None:
+        """A weight is a number from 0 to 1."""
+        _number("set_weight", "value", self.value)
+        if not 0 <= self.value <= 1:
+            raise InputError(f"set_weight value={self.value}: an attention weight lies between 0 and 1")
+        _policy("set_weight", self.policy)
+
+    def reweighs(self) -> bool:
+        """Always."""
+        return True
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The value inside the region, the policy outside."""
+        return settle(torch.where(region, self.value, weights), weights, sink, region, self.policy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleEdges(Edit):
+    """Make edges louder or quieter: their weights times `factor`; `policy` as in `set_weight`. A factor of 1 changes nothing."""
+
+    name: ClassVar[str] = "scale_edges"
+    factor: float
+    policy: Policy = "renormalise"
+
+    def check(self) -> None:
+        """A factor is a number that is not negative."""
+        _number("scale_edges", "factor", self.factor)
+        if self.factor < 0:
+            raise InputError(f"scale_edges factor={self.factor}: a weight cannot become negative")
+        _policy("scale_edges", self.policy)
+
+    def reweighs(self) -> bool:
+        """Always, a factor of 1 included: the identity must be seen to land."""
+        return True
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scaled inside the region, the policy outside."""
+        if self.factor == 1:
+            return weights, sink
+        return settle(torch.where(region, weights * self.factor, weights), weights, sink, region, self.policy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Force(Edit):
+    """Make readers rely on the addressed tokens: together they get `share` of the row, in proportion to what they had.
+
+    The other tokens (and the sink) share what is left in their proportions. A reader that gave the addressed tokens nothing at
+    all is left as it is.
+    """
+
+    name: ClassVar[str] = "force"
+    share: float = 1.0
+
+    def check(self) -> None:
+        """A share lies between 0 and 1, and somebody must be addressed."""
+        _number("force", "share", self.share)
+        if not 0 <= self.share <= 1:
+            raise InputError(f"force share={self.share}: a share lies between 0 and 1")
+        if self.key is None:
+            raise InputError("force needs the tokens to rely on: force(key=...)")
+
+    def reweighs(self) -> bool:
+        """Always."""
+        return True
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The addressed tokens to `share`, all else to the rest."""
+        inside = (weights * region).sum(-1, keepdim=True)
+        silent = torch.zeros_like(inside) if sink is None else sink[..., None]
+        outside = (weights * ~region).sum(-1, keepdim=True) + silent
+        reached = region.any(-1, keepdim=True) & (inside > 0)
+        up = torch.where(reached, self.share / inside.clamp_min(_TINY), 1.0)
+        down = torch.where(reached, (1 - self.share) / outside.clamp_min(_TINY), 1.0)
+        down = torch.where(reached & (outside <= 0), 0.0, down)
+        changed = weights * torch.where(region, up, down)
+        return changed.to(weights.dtype), None if sink is None else (sink * down[..., 0]).to(sink.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleHead(Edit):
+    """Make what heads tell louder or quieter: every message times `factor`, rows left as they come out."""
+
+    name: ClassVar[str] = "scale_head"
+    takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
+    factor: float
+
+    def check(self) -> None:
+        """A factor is a number; a negative one turns what is told around."""
+        _number("scale_head", "factor", self.factor)
+
+    def reweighs(self) -> bool:
+        """Always."""
+        return True
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scaled inside the region."""
+        return (weights if self.factor == 1 else torch.where(region, weights * self.factor, weights)), sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mute(Edit):
+    """Silence heads: what they tell (to the addressed readers) becomes zero."""
+
+    name: ClassVar[str] = "mute"
+    takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
+
+    def reweighs(self) -> bool:
+        """Always."""
+        return True
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Zero inside the region."""
+        return weights.masked_fill(region, 0.0), sink
+
+
+_TINY = 1e-30
+
+
+def settle(
+    changed: Float[Tensor, "batch head query key"],
+    weights: Float[Tensor, "batch head query key"],
+    sink: Tensor | None,
+    region: Bool[Tensor, "head query key"],
+    policy: Policy,
+) -> tuple[Tensor, Tensor | None]:
+    """What becomes of the rest of a row whose addressed entries were changed: see `SetWeight`. Rows not addressed stay."""
+    touched = region.any(-1, keepdim=True)
+    if policy == "leave":
+        return changed, sink
+    freed = ((weights - changed) * region).sum(-1, keepdim=True)
+    if policy == "to_first":
+        first = torch.zeros_like(changed)
+        first[..., :1] = freed
+        return torch.where(touched, changed + first, weights), sink
+    if policy == "to_sink":
+        if sink is None:
+            raise InputError('policy="to_sink": the softmax of this model has no sink; choose another policy')
+        return changed, sink + freed[..., 0]
+    silent = torch.zeros_like(freed) if sink is None else sink[..., None]
+    rest = (weights * ~region).sum(-1, keepdim=True) + silent
+    grown = torch.where(rest > 0, (rest + freed).clamp_min(0) / rest.clamp_min(_TINY), 1.0)
+    kept = torch.where(region, changed, changed * grown)
+    return torch.where(touched, kept, weights), None if sink is None else torch.where(touched[..., 0], sink * grown[..., 0], sink)
+
+
+def _number(edit: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"), -float("inf")):
+        raise InputError(f"{edit} {name}={value!r}: a finite number is needed")
+
+
+def _policy(edit: str, policy: str) -> None:
+    if policy not in POLICIES:
+        raise InputError(f"{edit} policy={policy!r}: choose one of {', '.join(POLICIES)}")
+
+
+def plain_fields(kind: type[Edit], plain: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of an edit from their JSON form."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(plain) - known):
+        raise InputError(f"{kind.name} has no {', '.join(unknown)}; it takes {', '.join(sorted(_takes(kind)))}")
+    return {name: from_plain(value) if name in ADDRESSES else value for name, value in plain.items()}
+
+
+def _takes(kind: type[Edit]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)} - (set(ADDRESSES) - kind.takes)
+
+
+__all__ = ["Address", "Cut", "Edit", "Force", "Mute", "Policy", "ScaleEdges", "ScaleHead", "SetWeight", "plain_fields", "settle"]

@@ -1,0 +1,137 @@
+"""The receipt of a steered run: proof that each edit landed, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sociogram.core.errors import EditDidNotLand
+from sociogram.models.examine import forward_arguments
+from sociogram.models.seam import watching
+from sociogram.steering.editor import PlanEditor, Tally
+from sociogram.steering.edits import Edit, ScaleEdges
+from sociogram.watch.predictions import shown
+
+if TYPE_CHECKING:
+    from sociogram.steering.steer import Steered
+
+COLUMNS = ["edit", "layer", "head", "addressed", "changed", "moved"]
+
+
+@dataclass(frozen=True, eq=False)
+class Receipt:
+    """What the edits did in one run. Counts are exact; what needs further runs is computed when it is read."""
+
+    steered: Steered
+    inputs: Mapping[str, Tensor]
+    tally: Tally
+
+    @property
+    def path(self) -> str:
+        """How edited attention calls were computed: `sdpa` (torch's own, with a mask), `explicit` (weights in the open)."""
+        return " and ".join(sorted(self.tally.paths)) or "none"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the model has next tokens to compare."""
+        return not self.steered.model.find_anatomy(self.inputs).head.problem
+
+    @cached_property
+    def edits(self) -> pd.DataFrame:
+        """One row per edit, layer and head reached.
+
+        Columns `edit` (as text), `layer, head, addressed` (entries addressed that exist), `changed` (entries whose weight is
+        another), `moved` (sum of absolute changes of weights over readers; NaN where a long pass was not measured). Over all
+        passes of a generation.
+        """
+        rows = []
+        for (number, layer), count in sorted(self.tally.counts.items()):
+            for head in torch.nonzero(count.addressed)[:, 0].tolist():
+                numbers = int(count.addressed[head]), int(count.changed[head]), float(count.moved[head])
+                rows.append((str(self.steered.edits[number]), layer, head, *numbers))
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    @cached_property
+    def null_drift(self) -> float:
+        """Largest |difference| of the prompt's logits (or last hidden state) between the plain model and the same path with
+        edits that change nothing.
+        """
+        idle = type(self.steered)(self.steered.model, tuple(map(_nothing, self.steered.edits)))
+        editor, _ = idle._editor(self.inputs, 0, Tally())
+        return float((self._shown([editor]) - self._shown([])).abs().max())
+
+    @cached_property
+    def output_change(self) -> pd.DataFrame:
+        """The next token, plain and steered: columns `token, token_id, plain, steered` (probabilities), the most probable of
+        either side first; `attrs["kl"]` is KL(plain || steered) in nats at the last token.
+        """
+        plain, steered = (torch.log_softmax(x[0, -1].double(), -1) for x in (self._shown([]), self._shown_steered()))
+        ids = torch.unique(torch.cat([plain.topk(5).indices, steered.topk(5).indices]))
+        table = pd.DataFrame(
+            {
+                "token": self.steered.model.spell(ids.tolist()),
+                "token_id": ids.tolist(),
+                "plain": plain[ids].exp().tolist(),
+                "steered": steered[ids].exp().tolist(),
+            }
+        )
+        order = table[["plain", "steered"]].max(axis=1).sort_values(ascending=False, kind="stable").index
+        table = table.loc[order].reset_index(drop=True)
+        table.attrs["kl"] = float((plain.exp() * (plain - steered)).nan_to_num().sum())
+        return table
+
+    def _shown_steered(self) -> Tensor:
+        return self._shown([self.steered._editor(self.inputs, 0, Tally())[0]])
+
+    def _shown(self, editors: Sequence[PlanEditor]) -> Tensor:
+        hf = self.steered.model.hf
+        arguments = forward_arguments(hf, dict(self.inputs))
+        with torch.no_grad():
+            if not editors:
+                return shown(hf(**arguments))
+            with watching(hf, [], editors):
+                return shown(hf(**arguments))
+
+    def __str__(self) -> str:
+        """One line per edit."""
+        lines = []
+        for edit, rows in self.edits.groupby("edit", sort=False):
+            moved = rows["moved"].sum(skipna=False)
+            weight = "" if moved != moved else f", {moved:.3g} of weight moved"
+            lines.append(
+                f"{edit}: {rows['addressed'].sum():,} entries in {rows['layer'].nunique()} layers, "
+                f"{rows['changed'].sum():,} changed{weight}"
+            )
+        return "\n".join([*lines, f"path: {self.path}, null drift {self.null_drift:.1e}"])
+
+
+def _nothing(edit: Edit) -> Edit:
+    """An edit of the same places that changes nothing."""
+    axes = {name: getattr(edit, name) for name in ("layer", "head", "query")}
+    return ScaleEdges(**axes, stack=edit.stack, factor=1.0)
+
+
+def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
+    """Refuse a run in which an edit met no entry that exists.
+
+    Raises:
+        EditDidNotLand: names the edit and the reason.
+    """
+    for number, edit in enumerate(edits):
+        met = sum(int(count.addressed.sum()) for (own, _), count in tally.counts.items() if own == number)
+        if met:
+            continue
+        hidden = tally.hidden.get(number, 0)
+        reason = (
+            f"the model's own mask hides all {hidden:,} entries that it addresses (no token hears later ones, nor what lies "
+            "outside a sliding window), or an edit before it took them away"
+            if hidden
+            else "it addresses no pair of tokens of this run"
+        )
+        raise EditDidNotLand(f"`{edit}` did not land: {reason}. Nothing was given out.")

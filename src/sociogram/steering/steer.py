@@ -1,0 +1,196 @@
+"""A steered model: the model's own interface, with edits acting in every run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from sociogram.core.errors import InputError
+from sociogram.models.inputs import Promptable
+from sociogram.models.model import Model
+from sociogram.models.seam import Session, watching
+from sociogram.steering.compiled import compiled
+from sociogram.steering.editor import PlanEditor, Tally
+from sociogram.steering.edits import Edit
+from sociogram.steering.receipt import Receipt, check_landing
+from sociogram.watch.keep import Keep
+from sociogram.watch.record import record_under
+from sociogram.watch.recording import Recording
+
+T = TypeVar("T")
+
+
+@contextmanager
+def steer(model: Model | Steered, edits: Sequence[Edit] | Edit) -> Iterator[Steered]:
+    """A view of a model in which edits act, in prefill and in cached decoding alike; the model itself stays as it is.
+
+    Args:
+        model: from `sg.load`, or a steered one, whose edits then come first.
+        edits: from `sociogram.edits`, in the order in which they act.
+
+    Yields:
+        The steered model: `logits`, `record`, `generate`, and after each run its `receipt`. Outside the `with` block it refuses.
+
+    Raises:
+        InputError: what is no edit; at a run, an address outside the model or the prompt.
+        EditDidNotLand: at a run, an edit that addresses no entry that exists. The run's result is not given out then.
+
+    Misleads: an edit shows what a change does, not what the model would do "without" something: heads downstream see a
+    stream that they never met in training.
+    """
+    given = (edits,) if isinstance(edits, Edit) else tuple(edits)
+    for edit in given:
+        if not isinstance(edit, Edit):
+            raise InputError(f"{edit!r} is no edit: take them from sociogram.edits, such as edits.cut(layer=5, head=3, key=2)")
+    base, before = (model.model, model.edits) if isinstance(model, Steered) else (model, ())
+    steered = Steered(base, (*before, *given))
+    try:
+        yield steered
+    finally:
+        steered._open = False
+
+
+@final
+class Steered:
+    """A model under edits; made by `sg.steer`.
+
+    Attributes:
+        model: the plain one, which nothing here changes.
+        edits: what acts, in order.
+    """
+
+    def __init__(self, model: Model, edits: tuple[Edit, ...]) -> None:
+        """Made by `sg.steer`."""
+        self.model, self.edits = model, edits
+        self._open = True
+        self._receipt: Receipt | None = None
+
+    @property
+    def receipt(self) -> Receipt:
+        """What the edits did in the last run.
+
+        Raises:
+            InputError: nothing was run yet.
+        """
+        if self._receipt is None:
+            raise InputError("no receipt yet: run something first (steered.logits, .record or .generate)")
+        return self._receipt
+
+    def logits(self, what: Promptable) -> Tensor:
+        """Logits under the edits, as `Model.logits` gives them for one prompt: `[query, vocabulary]`.
+
+        Raises:
+            InputError, EditDidNotLand: see `steer`.
+        """
+        return self._run(what, 0, lambda inputs, _: self.model.logits(inputs))
+
+    def record(self, what: Promptable, *, keep: Keep = "default", memory_limit: int | None = None) -> Recording:
+        """A recording of the steered run, as `sg.record` makes it; its account is that of what happened.
+
+        The weights recorded are those that were used. `tree.attrs["edits"]` names the edits.
+
+        Raises:
+            InputError, EditDidNotLand, MemoryLimitError: see `steer` and `sg.record`.
+        """
+        self._check_open()
+        inputs = self._one(what)
+        tally = Tally()
+        rec = self._recorded(inputs, keep, memory_limit, tally)
+        rec.tree.attrs["edits"] = json.dumps([str(edit) for edit in self.edits])
+        if isinstance(what, str):
+            rec.tree.attrs["text"] = what
+        self._finish(inputs, tally)
+        return rec
+
+    def _recorded(self, inputs: Mapping[str, Tensor], keep: Keep, memory_limit: int | None, tally: Tally) -> Recording:
+        tallies = iter([tally])
+
+        def editors(given: Mapping[str, Tensor]) -> list[PlanEditor]:
+            return [self._editor(given, 0, next(tallies, Tally()))[0]]
+
+        return record_under(self.model, dict(inputs), keep=keep, memory_limit=memory_limit, editors=editors)
+
+    def generate(self, text: Promptable, *, max_new_tokens: int = 32, **kwargs: Any) -> str:
+        """Continue one prompt under the edits, as `Model.generate` does, with the model's own cache.
+
+        Raises:
+            InputError: also edits or addresses that have no meaning while the model writes.
+            EditDidNotLand: see `steer`.
+        """
+        if int(kwargs.get("num_beams", 1)) > 1 and any(map(_has_condition, self.edits)):
+            raise InputError("conditions on the text of tokens have no meaning in beam search, where each beam writes its own")
+        return self._run(
+            text, max_new_tokens, lambda inputs, _: self.model.generate(inputs, max_new_tokens=max_new_tokens, **kwargs)
+        )
+
+    def _run(self, what: Promptable, to_come: int, run: Callable[[dict[str, Tensor], Session], T]) -> T:
+        self._check_open()
+        inputs = self._one(what)
+        tally = Tally()
+        editor, follow = self._editor(inputs, to_come, tally)
+        with watching(self.model.hf, [], [editor]) as session:
+            if to_come:
+                session.on_input("", follow)
+            result = run(inputs, session)
+        self._finish(inputs, tally)
+        return result
+
+    def _editor(
+        self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally
+    ) -> tuple[PlanEditor, Callable[[tuple[Any, ...], dict[str, Any]], None]]:
+        texts = self._texts(inputs)
+        plan = compiled(self.edits, self.model.find_anatomy(inputs), texts, to_come=to_come)
+
+        passes = count()
+
+        def follow(_: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            """Learn the texts of tokens as they are written, for addresses that ask for them."""
+            ids = kwargs.get("input_ids")
+            if next(passes) and isinstance(ids, Tensor) and len(ids) == 1:
+                plan.texts += self.model.spell(ids[0].tolist())
+
+        return PlanEditor(plan, tally), follow
+
+    def _texts(self, inputs: Mapping[str, Tensor]) -> list[str]:
+        ids = inputs.get("decoder_input_ids", inputs.get("input_ids"))
+        if ids is None:
+            lengths = self.model.find_anatomy(inputs).lengths
+            return [f"#{i}" for i in range(max(queries for _, queries, _ in lengths.values()))]
+        return self.model.spell(ids[0].tolist())
+
+    def _one(self, what: Promptable) -> dict[str, Tensor]:
+        inputs = self.model.encode(what)
+        ids = inputs.get("input_ids")
+        if ids is not None and len(ids) != 1:
+            raise InputError(f"edits are about the tokens of one prompt, and {len(ids)} were given: run them one by one")
+        return inputs
+
+    def _finish(self, inputs: Mapping[str, Tensor], tally: Tally) -> None:
+        check_landing(self.edits, tally)
+        self._receipt = Receipt(self, dict(inputs), tally)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise InputError("this steered model is closed: its `with sg.steer(...)` block has ended")
+
+    def __repr__(self) -> str:
+        """The model and its edits."""
+        listed = "; ".join(map(str, self.edits)) or "no edits"
+        return f"Steered({self.model.name!r}: {listed})"
+
+
+def _has_condition(edit: Edit) -> bool:
+    parts = [part for axis in (edit.query, edit.key) for part in (axis if isinstance(axis, tuple) else (axis,))]
+    return any(callable(part) for part in parts)
+
+
+def plain_logits(model: Model, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The plain model's logits on the same inputs."""
+    with torch.no_grad():
+        return model.logits(dict(inputs))

@@ -1,0 +1,198 @@
+"""What goes into a frame: read off a recording by its public questions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import sociogram as sg
+from sociogram.studio import frame
+from sociogram.studio.words import words_of
+
+VIEWS = {
+    "plain": "residual stream",
+    "centred": "layer mean removed",
+    "sphere": "unit sphere",
+    "normed": "after the final norm",
+}
+LABELS = {
+    "message": "message: the norm of what was told",
+    "attention": "attention: how much it was looked at",
+    "contribution": "contribution: share of what the reader heard",
+}
+POINTS = 250_000
+"""Neighbours are shipped for at most so many (stop, token, neighbour) triples."""
+DRIFT_TOKENS = 512
+"""Longer prompts are not run again for the null drift: two more forward passes for one number."""
+
+
+def contents(
+    recordings: Sequence[tuple[str, sg.Recording]], views: Sequence[str], toward: str | int | None, budget: int
+) -> bytes:
+    """The frame of one recording, or of two of which the second is drawn in the first one's bases."""
+    arrays: dict[str, np.ndarray] = {}
+    runs, bases = [], dict[str, sg.Flock]()
+    for number, (name, rec) in enumerate(recordings):
+        run = _Run(name, rec, f"{number}/", arrays)
+        runs.append(run.info(views, bases, toward, budget))
+    rec = recordings[0][1]
+    attributes = rec.tree.attrs
+    model = str(attributes["model"])
+    header = {
+        "format": "sociogram-frame",
+        "version": frame.VERSION,
+        "model": {
+            "name": model,
+            "d_model": int(rec.dataset["residual"].sizes["d_model"]),
+            "logits": "final_logits" in rec.outputs,
+        },
+        "source": {
+            "model": str(attributes["model_location"] or model),
+            "text": attributes.get("text"),
+            "sociogram": str(attributes["sociogram"]),
+        },
+        "runs": runs,
+    }
+    return frame.encode(header, arrays)
+
+
+class _Run:
+    """Fills one run's part of the arrays."""
+
+    def __init__(self, name: str, rec: sg.Recording, prefix: str, arrays: dict[str, np.ndarray]) -> None:
+        self.name, self.rec, self.prefix, self.arrays = name, rec, prefix, arrays
+
+    def put(self, name: str, value: Any, dtype: type) -> None:
+        self.arrays[self.prefix + name] = np.asarray(value).astype(dtype)
+
+    def info(self, views: Sequence[str], bases: dict[str, sg.Flock], toward: str | int | None, budget: int) -> frame.RunInfo:
+        flocks = {view: self.rec.flock(view, basis=bases.get(view)) for view in views}
+        first = flocks[views[0]]
+        shipped = [self._view(view, flock) for view, flock in flocks.items()]
+        for view, flock in flocks.items():
+            bases.setdefault(view, flock)
+        self.put("norm", np.linalg.norm(self.rec.dataset["residual"].values, axis=-1), np.float32)
+        self.put("moved", first.moved.values, np.float32)
+        selection = self.rec.select(toward=toward, budget=budget)
+        self._edges(selection)
+        self._moves()
+        return {
+            "name": self.name,
+            "tokens": self.rec.tokens,
+            "stops": self._stops(),
+            "layers": self._layers(),
+            "heads": int(self.rec.dataset.sizes.get("head", 0)),
+            "causal": self._causal(selection),
+            "predictions": self._predictions(),
+            "audit": self._audit(),
+            "views": shipped,
+            "measures": _measures(first),
+            "meanings": [self._meaning(name, toward) for name in selection.ranks],
+            "words": words_of(self.rec, self.put),
+            "neighbours": self._neighbours(first),
+        }
+
+    def _view(self, name: str, flock: sg.Flock) -> frame.ViewInfo:
+        positions = flock.positions.values
+        scale = float(np.nanmax(np.abs(positions))) or 1.0
+        self.put(f"position/{name}", positions / scale, np.float16)
+        self.put(f"distance/{name}", flock.distance.values, np.float32)
+        null = flock.null_variance
+        return {
+            "name": name,
+            "label": VIEWS.get(name, name),
+            "components": [str(label) for label in flock.positions["component"].values],
+            "variance": [float(v) for v in flock.variance],
+            "null_variance": None if null is None else [float(v) for v in null],
+            "scale": scale,
+            "fitted_without": [int(i) for i in flock.fitted_without],
+            "note": flock.note or None,
+        }
+
+    def _stops(self) -> list[frame.Stop]:
+        dataset = self.rec.dataset
+        pairs = zip(dataset["stop_layer"].values.tolist(), dataset["stop_part"].values.tolist(), strict=True)
+        return [{"layer": -1 if part == "input" else layer, "part": part} for layer, part in pairs]
+
+    def _layers(self) -> list[frame.LayerInfo]:
+        dataset = self.rec.dataset
+        after = {stop["layer"]: i for i, stop in reversed(list(enumerate(self._stops()))) if "attention" in stop["part"]}
+        status, starts = dataset["status"].values.tolist(), dataset["layer_start"].values.tolist()
+        return [{"status": s, "stop": after.get(i, -1), "before": starts[i]} for i, s in enumerate(status)]
+
+    def _causal(self, selection: sg.Selection) -> bool:
+        return bool((selection.edges["key"] <= selection.edges["query"]).all())
+
+    def _predictions(self) -> list[frame.Prediction]:
+        if "final_logits" not in self.rec.outputs:
+            return []
+        rows = self.rec.predictions(5)
+        return [{"token": t, "probability": float(p)} for t, p in zip(rows["token"], rows["probability"], strict=True)]
+
+    def _audit(self) -> frame.AuditInfo:
+        drift = None
+        if self.rec.model is not None and len(self.rec.tokens) <= DRIFT_TOKENS:
+            drift = self.rec.null_drift()
+        return {"relative_error": float(self.rec.audit().max_relative_error), "null_drift": drift}
+
+    def _meaning(self, name: Any, toward: str | int | None) -> frame.Meaning:
+        token = None if name != "toward" else toward if isinstance(toward, str) else f"#{toward}"
+        label = f"toward {token!r}: what was added to its logit" if token is not None else LABELS[name]
+        return {"name": name, "label": label, "signed": name in ("contribution", "toward"), "token": token}
+
+    def _neighbours(self, flock: sg.Flock) -> int:
+        stops, tokens, most = flock.neighbours.shape
+        count = int(min(most, max(1, POINTS // (stops * tokens))))
+        self.put("neighbour", flock.neighbours.values[..., :count], np.uint16)
+        self.put("neighbour_distance", flock.neighbour_distance.values[..., :count], np.float32)
+        return count
+
+    def _edges(self, selection: sg.Selection) -> None:
+        edges = selection.edges
+        for name in ("layer", "head", "query", "key"):
+            self.put(f"edge/{name}", edges[name], np.uint16)
+        for name in ("attention", "message", "contribution", "pull", "toward"):
+            if name in edges:
+                self.put(f"edge/{name}", edges[name], np.float32)
+        layers = edges["layer"].to_numpy()
+        count = self.rec.dataset.sizes["layer"]
+        for name, rank in selection.ranks.items():
+            self.put(f"rank/{name}", rank, np.uint32)
+            self.put(f"rank_start/{name}", np.searchsorted(layers[rank], np.arange(count + 1)), np.uint32)
+            self.put(f"total/{name}", selection.totals[f"total_{name}"].values, np.float32)
+            self.put(f"total_reader/{name}", selection.totals[f"reader_{name}"].values, np.float32)
+        self.put("count", selection.totals["count"].values, np.uint32)
+
+    def _moves(self) -> None:
+        moves = self.rec.moves()
+        shape = (self.rec.dataset.sizes["layer"], len(self.rec.tokens))
+        for name in ("moved", "from_others", "from_itself", "mlp"):
+            table = np.full(shape, np.nan)
+            table[moves["layer"], moves["query"]] = moves[name]
+            self.put(f"move/{name}", table, np.float32)
+
+
+def _measures(flock: sg.Flock) -> dict[str, Any]:
+    measures = flock.measures
+    names = [str(name) for name in measures.data_vars if not str(name).endswith("_null")]
+    return {"names": names, **{name: _measure(measures, name) for name in names}}
+
+
+def _measure(measures: xr.Dataset, name: str) -> dict[str, Any]:
+    values, null = measures[name], measures.get(f"{name}_null")
+    nothing: list[float | None] = [None] * values.sizes["stop"]
+    return {
+        "label": str(values.attrs["long_name"]),
+        "unit": str(values.attrs["units"]),
+        "all": _numbers(values.sel(tokens="all")),
+        "without_first": _numbers(values.sel(tokens="without_first")),
+        "null_low": nothing if null is None else _numbers(null.sel(bound="low")),
+        "null_high": nothing if null is None else _numbers(null.sel(bound="high")),
+    }
+
+
+def _numbers(values: xr.DataArray) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in values.values]

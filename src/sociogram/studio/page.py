@@ -1,0 +1,177 @@
+"""One file that anybody can open: the page, its data inside, and nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Sequence
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+
+import sociogram as sg
+from sociogram.studio.contents import VIEWS, contents
+
+SEVERAL_VIEWS = 256
+"""Prompts up to this many tokens ship three projections, longer ones the first."""
+LARGEST = 65_535
+"""Positions are stored in 16 bits."""
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script_hash}'; \
+style-src '{style_hash}'; img-src data: blob:; base-uri 'none'; form-action 'none'">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<div id="sociogram"><noscript>This page draws with JavaScript, from data inside this file; nothing is fetched. Switch \
+JavaScript on to see it.</noscript></div>
+<script type="application/octet-stream" id="sociogram-frame">{frame}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def to_html(
+    rec: sg.Recording,
+    path: str | PathLike[str] | None = None,
+    *,
+    other: sg.Recording | None = None,
+    names: tuple[str, str] = ("A", "B"),
+    views: Sequence[str] | None = None,
+    toward: str | int | None = None,
+    budget: int = 50_000,
+) -> str:
+    """The flock in motion, as one self-contained page: no network, opens from disk.
+
+    Args:
+        rec: one sequence.
+        path: the file to write (its folder must exist; an older file is replaced only when the new one is complete).
+        other: a second recording with as wide a stream, drawn in the first one's bases, to compare.
+        names: what to call the two.
+        views: which projections to ship, of `"plain"`, `"centred"`, `"sphere"`, `"normed"`; the first is shown first. For short
+            prompts the first three when left out, for long ones the first.
+        toward: a token, to let arrows mean what was added to its logit; the most probable next token when left out.
+        budget: how many edges to ship; see `rec.select`. Shorter prompts are shipped whole.
+
+    Returns:
+        The page's text.
+
+    Raises:
+        InputError: several sequences, an unknown view, recordings that cannot be compared.
+        RecordingError: what is needed was not kept; or the page was not built (a checkout without node).
+
+    Misleads: a projection shows some of the variance; the page says how much, and how much a random walk would show.
+    """
+    chosen = _views(rec, views)
+    recordings = [(names[0] if other is not None else str(rec.tree.attrs["model"]), rec)]
+    if other is not None:
+        recordings.append((names[1], other))
+    _check(recordings)
+    static("page.js")  # before the work, not after it
+    block = contents(recordings, chosen, _said(rec) if toward is None else toward, budget)
+    page = assemble(block, _title(rec))
+    if path is not None:
+        _write(Path(path), page)
+    return page
+
+
+def assemble(block: bytes, title: str) -> str:
+    """A frame and the built page as one text; only the page's own code and style may act in it."""
+    style, script = (static(name) for name in ("page.css", "page.js"))
+    return _PAGE.format(
+        title=html.escape(title),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        frame=base64.b64encode(block).decode(),
+    )
+
+
+def static(name: str) -> str:
+    """A built file of the page.
+
+    Raises:
+        RecordingError: it was not built.
+    """
+    file = files("sociogram.studio").joinpath("static", name)
+    if not file.is_file():
+        raise sg.RecordingError(
+            "the page is not built in this checkout: `make page` builds it (needs Node 20 or newer with npm); "
+            "an installed wheel has it inside. All else works without."
+        )
+    return file.read_text(encoding="utf-8")
+
+
+def _views(rec: sg.Recording, views: Sequence[str] | None) -> list[str]:
+    if views is None:
+        short = len(rec.dataset["query_token"]) <= SEVERAL_VIEWS
+        return ["plain", "centred", "sphere"] if short else ["plain"]
+    for view in views:
+        if view not in VIEWS:
+            raise sg.InputError(f"views={views!r}: {view!r} is none of {', '.join(VIEWS)}")
+    if not views:
+        raise sg.InputError(f"views={views!r}: name at least one of {', '.join(VIEWS)}")
+    return list(dict.fromkeys(views))
+
+
+def _check(recordings: Sequence[tuple[str, sg.Recording]]) -> None:
+    widths = []
+    for name, rec in recordings:
+        tokens = rec.tokens  # one sequence, or an error that says so
+        if len(tokens) > LARGEST:
+            raise sg.InputError(f"{name} has {len(tokens):,} tokens; a page holds {LARGEST:,}")
+        if "residual" not in rec.dataset:
+            raise sg.RecordingError(f'{name}: residual was not kept: record again with keep="default"')
+        widths.append(rec.dataset["residual"].sizes["d_model"])
+    if len(set(widths)) > 1:
+        raise sg.InputError(
+            f"these recordings cannot be drawn in one basis: their streams are {widths[0]} and {widths[1]} numbers wide"
+        )
+
+
+def _said(rec: sg.Recording) -> int | str | None:
+    """The most probable next token, where arrows towards it can be had: as text where that names it, else its id."""
+    if rec.model is None or "final_logits" not in rec.outputs or rec.anatomy.head.problem:
+        return None
+    number = int(rec.predictions(1)["token_id"].iloc[0])
+    tokenizer = rec.model.tokenizer
+    if tokenizer is None:
+        return number
+    text = str(tokenizer.decode([number]))
+    return text if tokenizer.encode(text, add_special_tokens=False) == [number] else number
+
+
+def _title(rec: sg.Recording) -> str:
+    text = rec.tree.attrs.get("text") or " ".join(rec.tokens[:12])
+    return f"{text[:80]} · {rec.tree.attrs['model']} · Sociogram"
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _write(path: Path, page: str) -> None:
+    import os
+    import tempfile
+
+    try:
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise sg.InputError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except OSError as error:
+        raise sg.InputError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        Path(draft).unlink(missing_ok=True)

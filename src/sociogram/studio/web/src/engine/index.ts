@@ -1,0 +1,13 @@
+export * from "./address";
+export * from "./defaults";
+export * from "./frame";
+export * from "./geometry";
+export * from "./labels";
+export * from "./look";
+export * from "./player";
+export * from "./project";
+export * from "./reach";
+export * from "./select";
+export * from "./renderer";
+export { SVG_ARROWS, SvgRenderer, toSvgText } from "./svg";
+export { WebGLRenderer } from "./webgl";

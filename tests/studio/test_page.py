@@ -1,0 +1,166 @@
+"""The page: the recording's own numbers inside, nothing from outside, and no token that is more than text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+import sociogram as sg
+from sociogram.studio import page as page_module
+from sociogram.studio.frame import Header, decode
+from tests.watch.conftest import tiny
+
+SCHEMA = json.loads(files("sociogram.studio").joinpath("frame.schema.json").read_text())
+HOSTILE = "</script><img src=x onerror=alert(1)> & <!-- 'x' \"y\""
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are about what is around the program; the browser's tests use the real one."""
+    monkeypatch.setattr(page_module, "static", lambda name: f"/* {name} {{braces}} */")
+
+
+def inside(page: str) -> tuple[Header, dict[str, np.ndarray]]:
+    found = re.search(r'<script type="application/octet-stream" id="sociogram-frame">([A-Za-z0-9+/=]+)</script>', page)
+    assert found is not None
+    return decode(base64.b64decode(found[1]))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bert", "gpt_neox", "gemma2", "gpt_oss", "qwen3_next", "t5", "vit"])
+def test_any_family_fits_the_schema(name: str) -> None:
+    rec = tiny(name)
+    header, arrays = inside(sg.to_html(rec))
+    jsonschema.validate(header, SCHEMA)
+    run = header["runs"][0]
+    stops, tokens, layers, heads = len(run["stops"]), len(run["tokens"]), len(run["layers"]), run["heads"]
+    assert tokens == len(rec.tokens)
+    assert arrays["0/norm"].shape == arrays["0/moved"].shape == (stops, tokens)
+    for view in run["views"]:
+        assert arrays[f"0/position/{view['name']}"].shape == (stops, tokens, len(view["components"]))
+    assert arrays["0/neighbour"].shape == (stops, tokens, run["neighbours"])
+    assert arrays["0/count"].shape == (layers, heads, 3)
+    for layer, status in zip(run["layers"], rec.dataset["status"].values, strict=True):
+        assert layer["status"] == status
+        assert status != "closed" or "attention" in run["stops"][layer["stop"]]["part"]
+
+
+@pytest.mark.real
+def test_the_numbers_are_those_of_the_recording(paris: sg.Recording) -> None:
+    header, arrays = inside(sg.to_html(paris, toward=" Paris"))
+    run = header["runs"][0]
+    edges = paris.edges(top=None, toward=" Paris").sort_values(["layer", "head", "query", "key"])
+    where = np.stack([arrays[f"0/edge/{name}"] for name in ("layer", "head", "query", "key")])
+    order = np.lexsort(where[::-1])
+    np.testing.assert_array_equal(where[:, order], edges[["layer", "head", "query", "key"]].to_numpy().T)
+    for name in ("attention", "message", "contribution", "pull", "toward"):
+        np.testing.assert_allclose(arrays[f"0/edge/{name}"][order], edges[name], rtol=1e-4, atol=1e-5)
+    for meaning in run["meanings"]:
+        name = meaning["name"]
+        rank, starts = arrays[f"0/rank/{name}"], arrays[f"0/rank_start/{name}"]
+        for layer in (0, 23, 29):
+            own = rank[starts[layer] : starts[layer + 1]]
+            assert (arrays["0/edge/layer"][own] == layer).all()
+            best = paris.edges(name, toward=" Paris", layer=layer, top=3)[name]
+            np.testing.assert_allclose(arrays[f"0/edge/{name}"][own[:3]], best, rtol=1e-4)
+        assert arrays[f"0/total/{name}"].sum() == pytest.approx(edges[name].abs().sum(), rel=1e-4)
+    flock = paris.flock()
+    view = run["views"][0]
+    np.testing.assert_allclose(
+        arrays["0/position/plain"].astype(np.float64) * view["scale"], flock.positions, atol=1e-3 * view["scale"]
+    )
+    assert run["views"][0]["variance"] == pytest.approx(list(flock.variance))
+    moves = paris.moves()
+    assert arrays["0/move/moved"][23, 9] == pytest.approx(
+        moves[(moves["layer"] == 23) & (moves["query"] == 9)]["moved"].item(), rel=1e-5
+    )
+    assert run["predictions"][0]["token"] == "␣Paris"
+    assert run["audit"]["relative_error"] == pytest.approx(paris.audit().max_relative_error)
+    assert header["source"]["text"] == "The Eiffel Tower is located in the city of"
+    words = run["words"]
+    assert words is not None
+    assert words["vocabulary"][arrays["0/word"][-1, -1]] == "␣Paris"
+
+
+@pytest.mark.real
+def test_a_long_prompt_ships_an_excerpt_and_says_how_much(smollm: sg.Model) -> None:
+    rec = sg.record(smollm, "the cat sat on the mat and " * 12)
+    header, arrays = inside(sg.to_html(rec, budget=2_000))
+    assert len(arrays["0/edge/query"]) <= 2_000
+    assert arrays["0/count"].sum() == sum(int((rec.messages(layer).weights != 0).sum()) for layer in range(30))
+    assert header["runs"][0]["causal"]
+
+
+@pytest.mark.real
+def test_two_recordings_share_the_first_ones_basis(smollm: sg.Model, paris: sg.Recording) -> None:
+    other = sg.record(smollm, "The Colosseum is located in the city of")
+    header, arrays = inside(sg.to_html(paris, other=other, names=("Eiffel", "Colosseum")))
+    jsonschema.validate(header, SCHEMA)
+    assert [run["name"] for run in header["runs"]] == ["Eiffel", "Colosseum"]
+    base = paris.flock()
+    placed = other.flock(basis=base).positions
+    scale = header["runs"][1]["views"][0]["scale"]
+    np.testing.assert_allclose(arrays["1/position/plain"].astype(np.float64) * scale, placed, atol=1e-3 * scale)
+    with pytest.raises(sg.InputError, match=r"cannot be drawn in one basis: their streams are 576 and \d+ numbers wide"):
+        sg.to_html(paris, other=tiny("llama"))
+
+
+def test_nothing_comes_from_outside_and_only_the_stated_code_runs() -> None:
+    page = sg.to_html(tiny("llama"))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none';")
+    style, script = re.search(r"<style>(.*?)</style>", page, re.S), re.search(r"<script>(.*?)</script>", page, re.S)
+    assert style is not None
+    assert script is not None
+    for text, kind in ((style[1], "style-src"), (script[1], "script-src")):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind} 'sha256-{digest}'" in policy[1]
+    assert "unsafe" not in policy[1]
+    assert not re.search(r"https?://", page)
+
+
+@pytest.mark.real
+def test_hostile_tokens_are_only_data(smollm: sg.Model) -> None:
+    page = sg.to_html(sg.record(smollm, HOSTILE))
+    header, _ = inside(page)
+    assert header["source"]["text"] == HOSTILE
+    rest = page.replace(re.search(r"<script type=.*?</script>", page, re.S)[0], "")  # type: ignore[index]
+    assert "<img" not in rest
+    assert rest.count("<script>") == rest.count("</script>") == 1
+
+
+def test_bad_calls_name_the_fault_and_lose_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rec = tiny("llama")
+    target = tmp_path / "flock.html"
+    target.write_text("mine")
+    with pytest.raises(sg.InputError, match="'sideways' is none of plain, centred, sphere, normed"):
+        sg.to_html(rec, target, views=["sideways"])
+    with pytest.raises(sg.InputError, match="name at least one of"):
+        sg.to_html(rec, target, views=[])
+    with pytest.raises(sg.InputError, match=r"no/such/flock\.html cannot be written: No such file"):
+        sg.to_html(rec, tmp_path / "no" / "such" / "flock.html")
+
+    def broken(*_: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page_module, "contents", broken)
+    with pytest.raises(KeyboardInterrupt):
+        sg.to_html(rec, target)
+    assert target.read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["flock.html"]
+
+
+def test_an_unbuilt_page_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(page_module, "files", lambda _: tmp_path)
+    with pytest.raises(sg.RecordingError, match="not built in this checkout: `make page` builds it"):
+        sg.to_html(tiny("llama"))

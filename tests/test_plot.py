@@ -32,10 +32,10 @@ def test_the_flock_names_layer_share_and_variance(paris: sg.Recording) -> None:
 
 
 @pytest.mark.real
-def test_the_default_layer_is_where_others_move_the_last_token_most(paris: sg.Recording) -> None:
-    moves = paris.moves()
-    layer = int(moves[moves["query"] == 9].set_index("layer")["from_others"].idxmax())
-    assert f"in layer {layer}:" in sg.plot.flock(paris).get_title()
+def test_the_default_layer_is_where_others_told_the_last_token_most(paris: sg.Recording) -> None:
+    edges = paris.edges(top=None, query=-1, drop_first=True)
+    told = edges[edges["key"] != 9].groupby("layer")["message"].sum()
+    assert f"in layer {told.idxmax()}:" in sg.plot.flock(paris).get_title()
 
 
 @pytest.mark.real

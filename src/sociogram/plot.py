@@ -43,7 +43,7 @@ def flock(
 
     Args:
         rec: one sequence.
-        layer: which layer; the one in which others moved the last token most when left out.
+        layer: which layer; the one in which others told the last token most when left out.
         view: the projection, see `rec.flock`.
         components: which two components are drawn.
         arrows: how many of the layer's strongest messages (by norm) between different tokens.
@@ -58,7 +58,7 @@ def flock(
     Misleads: two components show some of the variance; the axes say how much.
     """
     ax = _axes(ax, (7.5, 6.0))
-    chosen = _largest_move(rec) if layer is None else rec.layer(layer)
+    chosen = _most_told(rec) if layer is None else rec.layer(layer)
     placed = rec.flock(view)
     count = len(placed.positions["component"])
     if len(components) != 2 or not all(0 <= c < count for c in components):
@@ -185,14 +185,13 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return Figure(figsize=size, layout="constrained").add_subplot()
 
 
-def _largest_move(rec: sg.Recording) -> int:
-    """The layer in which others moved the last token farthest."""
-    table = rec.moves()
+def _most_told(rec: sg.Recording) -> int:
+    """The layer in which others (the first token left out) told the last token most."""
     closed = np.flatnonzero(rec.dataset["status"].values == "closed")
-    own = table[(table["query"] == len(rec.tokens) - 1) & table["layer"].isin(closed)]
-    if own.empty:
+    told = {int(i): float(rec.messages(int(i)).norms()[:, -1, 1:-1].sum()) for i in closed}
+    if not told:
         raise sg.RecordingError("no layer of this recording has messages to draw: all are opaque or unsupported")
-    return int(own["layer"].iloc[int(own["from_others"].to_numpy().argmax())])
+    return max(told, key=lambda layer: told[layer])
 
 
 def _after_attention(rec: sg.Recording, layer: int) -> int:

@@ -23,9 +23,8 @@ def settled(expression: str) -> dict[str, str]:
 def test_the_first_view_says_something_and_asks_nobody(drive: Drive, flock_page: Path, paris: sg.Recording) -> None:
     report = drive(flock_page, STATE, EDGES, {"eval": "window.__sociogram.renderer"}, {"eval": "document.body.innerText"})
     state, edges, renderer, text = report["results"]
-    moves = paris.moves()
-    own = moves[moves["query"] == 9].reset_index(drop=True)
-    layer = int(own["from_others"].idxmax())
+    told = paris.edges(top=None, query=-1, drop_first=True)
+    layer = int(told[told["key"] != 9].groupby("layer")["message"].sum().idxmax())
     assert paris.dataset["stop_layer"].values[state["stop"]] == layer
     assert state["token"] == 9
     assert not state["first"]

@@ -2,25 +2,27 @@
 
 import type { Frame, MeaningName, Run, State } from "../types";
 
-/** The closed layer in which others move a token most, or null: where there is something to see. */
-export function largestMove(run: Run, token: number): number | null {
+/** The closed layer in which other tokens (the first left out) tell a token most, or null: where there is something to see. */
+export function mostTold(run: Run, token: number): number | null {
   const T = run.info.tokens.length;
-  const moved = run.array("move/from_others");
+  const name = run.info.meanings.some((meaning) => meaning.name === "message") ? "message" : run.info.meanings[0]?.name;
+  if (name === undefined) return null;
+  const told = run.array(`total_reader/${name}`);
   let best: number | null = null;
   let most = -Infinity;
   run.info.layers.forEach((layer, l) => {
-    const here = moved[l * T + token]!;
+    const here = told[(l * T + token) * 3]!;
     if (layer.status === "closed" && layer.stop >= 0 && here > most) [best, most] = [l, here];
   });
   return best;
 }
 
-/** The last token, the layer in which others move it most, and the ten strongest messages that it heard or told there, without the first token. */
+/** The last token, the layer in which others tell it most, and the ten strongest messages that it heard or told there, without the first token. */
 export function defaultState(frame: Frame): State {
   const run = frame.runs[0]!;
   const { info } = run;
   const token = info.tokens.length - 1;
-  const layer = largestMove(run, token);
+  const layer = mostTold(run, token);
   const names = info.meanings.map((meaning) => meaning.name);
   const meaning: MeaningName = names.includes("message") || names.length === 0 ? "message" : names[0]!;
   const view = info.views[0]!;

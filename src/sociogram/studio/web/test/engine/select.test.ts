@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { defaultState, headTotals, kindOf, largestMove, layerOfStop, select, showsArrows, sizes } from "../../src/engine";
+import { defaultState, headTotals, kindOf, mostTold, layerOfStop, select, showsArrows, sizes } from "../../src/engine";
 import type { MeaningName, Run, State } from "../../src/types";
 import { random, tinyFrame, type TinyOptions } from "../helpers";
 
@@ -160,15 +160,15 @@ describe("totals and sizes", () => {
 });
 
 describe("the default state", () => {
-  it("stands where the last token is moved most, among closed layers", () => {
+  it("stands where the last token is told most by others, among closed layers", () => {
     for (const seed of [1, 2, 3, 4, 5]) {
       const { frame } = tinyFrame({ seed, layers: 5, opaque: [1], views: ["centred", "plain"] });
       const run = frame.runs[0]!;
       const T = run.info.tokens.length;
       const state = defaultState(frame);
-      const moves = [0, 2, 3, 4].map((l) => [run.array("move/from_others")[l * T + T - 1]!, l] as const);
+      const moves = [0, 2, 3, 4].map((l) => [run.array("total_reader/message")[(l * T + T - 1) * 3]!, l] as const);
       const layer = moves.sort((a, b) => b[0] - a[0])[0]![1];
-      expect(largestMove(run, T - 1)).toBe(layer);
+      expect(mostTold(run, T - 1)).toBe(layer);
       expect(state).toMatchObject({ run: 0, stop: run.info.layers[layer]!.stop, token: T - 1, arrows: 10, first: false, itself: false, view: "centred", meaning: "message", words: true, panel: "flock", theme: "auto" });
       const { edges } = select(run, state);
       expect(edges.length).toBeGreaterThan(0);

@@ -8,7 +8,7 @@ from importlib import import_module
 from benchmarks.report import save, show
 from benchmarks.system import machine
 
-NAMES = ("recording", "cold_start", "imports", "page")
+NAMES = ("recording", "cold_start", "imports", "page", "steering", "topology")
 
 
 def main() -> None:

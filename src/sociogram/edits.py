@@ -3,7 +3,7 @@
 Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`. Who may talk to whom: `window`, `strided`,
 `random`, `blocks`, `bottleneck`, `isolate`. All take `layer=`, `head=`, `query=` (readers), and the first four `key=` (senders),
 by number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
-`from_json` store lists.
+`from_json` store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from sociogram.steering.topology import Bottleneck as bottleneck
 from sociogram.steering.topology import Isolate as isolate
 from sociogram.steering.topology import Random as random
 from sociogram.steering.topology import Strided as strided
+from sociogram.steering.topology import Topology
 from sociogram.steering.topology import Window as window
 from sociogram.steering.written import from_json, parse, to_json
 
 __all__ = [
     "Edit",
+    "Topology",
     "blocks",
     "bottleneck",
     "cut",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_the_identity_on_the_same_path_is_exactly_nothing(llama: sg.Model) -> No
         edits.cut(query=slice(9, None), key=slice(1, 3)),
         edits.scale_edges(layer=0, key=1, factor=3.0, policy="leave"),
         edits.set_weight(layer=1, key=0, value=0.4, query=slice(4, None)),
-        edits.set_weight(layer=1, key=1, value=0.4, query=slice(4, None), policy="to_first"),
+        edits.set_weight(layer=1, key=1, value=0.0, query=slice(4, None), policy="to_first"),
         edits.force(layer=1, key=(2, 3), share=0.8, query=slice(3, None)),
         edits.mute(layer=1, head=2),
         edits.scale_head(layer=0, head=1, factor=-2.0),
@@ -172,7 +173,7 @@ def test_sampling_and_beams_go_through_the_edit(smollm: sg.Model) -> None:
     every = edits.cut(layer=23, key=lambda text: "iff" in text)
     with sg.steer(smollm, every) as steered:
         assert not steered.generate(prompt, max_new_tokens=2).startswith(" Paris")
-        with pytest.raises(sg.InputError, match="beam search, where each beam writes its own"):
+        with pytest.raises(sg.InputError, match="one plainly generated sequence, not with num_beams"):
             steered.generate(prompt, num_beams=2)
 
 
@@ -289,3 +290,109 @@ def test_the_receipt_tells_what_changed(smollm: sg.Model) -> None:
     assert float(receipt.edits["moved"].sum()) == pytest.approx(2 * lost, rel=1e-3)  # what is cut goes to others
     assert receipt.null_drift <= 1e-4
     assert str(receipt).startswith("cut layer=23 key='iffel': 72 entries in 1 layers, 72 changed")
+
+
+def test_a_row_keeps_its_sum_where_the_policy_says_so(llama: sg.Model) -> None:
+    for edit in (
+        edits.scale_edges(layer=1, factor=3.0),
+        edits.scale_edges(layer=1, key=0, factor=9.0),
+        edits.set_weight(layer=1, key=[1, 2, 3], value=0.8),
+        edits.force(layer=1, key=0, share=0.5),
+    ):
+        with sg.steer(llama, edit) as steered:
+            rows = steered.record(IDS).dataset["weights"].values[1].sum(-1)
+        np.testing.assert_allclose(rows, 1.0, atol=1e-5)
+
+
+def test_what_cannot_go_to_the_first_token_is_refused(llama: sg.Model) -> None:
+    def ask(*some: edits.Edit) -> None:
+        with sg.steer(llama, some) as steered:
+            steered.logits(IDS)
+
+    with pytest.raises(sg.InputError, match="more would be taken from the first token's edge than it has"):
+        ask(edits.set_weight(layer=1, key=5, value=0.95, policy="to_first"))
+    with pytest.raises(sg.InputError, match="the first token is addressed itself"):
+        ask(edits.set_weight(layer=1, key=0, value=0.0, policy="to_first"))
+    with pytest.raises(sg.InputError, match="some readers in layer 0 cannot hear the first token"):
+        ask(edits.cut(layer=0, key=0), edits.set_weight(layer=0, key=3, value=0.0, policy="to_first"))
+    torch.manual_seed(3)
+    config = MistralConfig(
+        vocab_size=60, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, sliding_window=4, head_dim=8,
+    )  # fmt: skip
+    windowed = sg.load(MistralForCausalLM(config).eval())
+    narrow = edits.set_weight(layer=0, key=7, query=7, value=0.0, policy="to_first")
+    with sg.steer(windowed, narrow) as steered, pytest.raises(sg.InputError, match="a sliding window, or cut before"):
+        steered.logits(IDS)
+
+
+def test_numbers_that_are_none_are_refused(llama: sg.Model) -> None:
+    half = sg.load(tiny_llama().half())
+    with sg.steer(half, edits.scale_head(layer=1, head=0, factor=1e39)) as steered:
+        with pytest.raises(sg.InputError, match="no finite numbers in layer 1"):
+            steered.logits(IDS)
+        with pytest.raises(sg.InputError, match="no receipt yet"):
+            _ = steered.receipt
+
+
+def test_rules_that_keep_everybody_land_and_change_nothing(llama: sg.Model) -> None:
+    for rule in (edits.window(width=100), edits.random(p=1.0)):
+        with sg.steer(llama, rule) as steered:
+            torch.testing.assert_close(steered.logits(IDS), llama.logits(IDS), atol=1e-5, rtol=0)
+            assert int(steered.receipt.edits["addressed"].sum()) == 2 * 4 * 36
+            assert int(steered.receipt.edits["changed"].sum()) == 0
+    with sg.steer(llama, edits.bottleneck(council=(50,))) as steered, pytest.raises(sg.InputError, match="there are 8 tokens"):
+        steered.logits(IDS)
+    with pytest.raises(sg.InputError, match="holds in some places only"):
+        edits.window(width=2, layer=0).pairs(8)
+
+
+@pytest.mark.real
+def test_every_future_token_can_be_addressed_and_the_receipt_reads(smollm: sg.Model) -> None:
+    prompt = "The Eiffel Tower is located in the city of"
+    with sg.steer(smollm, edits.mute(layer=slice(10, 20), query=slice(10, None))) as steered:
+        written = steered.generate(prompt, max_new_tokens=6)
+        assert str(steered.receipt).startswith("mute layer=10:20 query=10:")
+        assert written.startswith(" Paris")  # the first new token was said before the silence
+    assert written != smollm.generate(prompt, max_new_tokens=6)
+    said = smollm.tokenizer.tokenize(smollm.generate(prompt, max_new_tokens=2))[0]
+    later = edits.scale_edges(layer=3, head=0, key=lambda text: text == "␣Paris", factor=1.0)
+    with sg.steer(smollm, later) as steered:
+        steered.generate(prompt, max_new_tokens=4)
+        assert int(steered.receipt.edits["addressed"].sum()) == 3, said  # the tokens after it hear it, itself included
+        with pytest.raises(sg.InputError, match="not with cache_implementation"):
+            steered.generate(prompt, max_new_tokens=4, cache_implementation="static")
+
+
+def test_each_stack_has_its_own_tokens() -> None:
+    made = specimen("t5")
+    inputs = {"input_ids": torch.tensor([[4, 6, 17, 9]]), "decoder_input_ids": torch.tensor([[0, 4, 6]])}
+    model = sg.load(made.model)
+    with sg.steer(model, edits.cut(key=3, stack="encoder")) as steered:
+        steered.logits(inputs)
+        assert steered.receipt.edits["addressed"].sum() == 4 * steered.receipt.edits.shape[0]
+    with sg.steer(model, edits.cut(key="#17", stack="encoder")) as steered:
+        steered.logits(inputs)
+    with sg.steer(model, edits.cut(key=3)) as steered, pytest.raises(sg.InputError, match="position 3 is outside the 3 tokens"):
+        steered.logits(inputs)
+
+
+def test_one_prompt_at_a_time_whatever_its_form(llama: sg.Model) -> None:
+    with sg.steer(llama, edits.mute(layer=0)) as steered:
+        for several in ([[1, 2, 3], [4, 5, 6]], {"inputs_embeds": torch.randn(2, 5, 16)}):
+            with pytest.raises(sg.InputError, match="the tokens of one prompt, and 2 were given"):
+                steered.logits(several)
+
+
+def test_the_receipt_is_stored_with_the_recording(llama: sg.Model) -> None:
+    with sg.steer(llama, edits.cut(layer=1, head=2, key=1)) as steered:
+        receipt = json.loads(steered.record(IDS).tree.attrs["receipt"])
+    assert receipt["edits"] == ["cut layer=1 head=2 key=1"]
+    assert receipt["path"] == "sdpa"
+    assert [row["addressed"] for row in receipt["landed"]] == [7]
+
+
+def test_addresses_come_as_arrays_too() -> None:
+    assert edits.cut(key=np.array([1, 2])) == edits.cut(key=torch.tensor([1, 2])) == edits.cut(key=(1, 2))
+    assert edits.cut(key=np.int64(3)) == edits.cut(key=3)
+    assert edits.scale_edges(factor=np.float32(2)).factor == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -42,8 +43,10 @@ def address(given: Any) -> Address:
         raise InputError(f"{given!r} is no address: give a number, a span, a text, a function of the text, or several of them")
     if given is None or isinstance(given, str | Span) or callable(given):
         return given
-    if hasattr(given, "__index__"):
-        return int(given)
+    try:
+        return operator.index(given)
+    except TypeError:  # arrays of numbers have __index__ too, and are lists of addresses
+        pass
     if isinstance(given, Iterable):
         parts = tuple(address(one) for one in given)
         if not parts or any(part is None or isinstance(part, tuple) for part in parts):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -28,44 +28,43 @@ class Act:
     heads: tuple[int, ...]
     query: Places
     key: Places
+    texts: list[str]
 
 
 @dataclass(eq=False)
 class Plan:
-    """All edits of a run by attention call, and the tokens known so far (a generating model adds to them)."""
+    """All edits of a run by attention call. Each act holds the tokens of its stack; a generating model adds to the main one's."""
 
     edits: tuple[Edit, ...]
     acts: dict[Name, list[Act]]
     texts: list[str]
-    _masks: dict[tuple[int, int, int], Tensor] = field(default_factory=dict)
+    _masks: dict[tuple[int, int, int, int], Tensor] = field(default_factory=dict)
 
     def region(self, act: Act, heads: int, queries: range, keys: range, device: torch.device) -> Bool[Tensor, "head query key"]:
         """The entries that an edit addresses in a call."""
         chosen = torch.zeros(heads, dtype=torch.bool, device=device)
         chosen[list(act.heads)] = True
-        query, key = (self._held(p, at).to(device) for p, at in ((act.query, queries), (act.key, keys)))
+        query, key = (self._held(p, at, act.texts).to(device) for p, at in ((act.query, queries), (act.key, keys)))
         return chosen[:, None, None] & query[None, :, None] & key[None, None]
 
-    def _held(self, where: Places, at: range) -> Bool[Tensor, " token"]:
-        found = (id(where), at.start, at.stop)
+    def _held(self, where: Places, at: range, texts: list[str]) -> Bool[Tensor, " token"]:
+        found = (id(where), at.start, at.stop, len(texts) if where.conditions else 0)
         if found not in self._masks:
             if len(self._masks) > 4096:  # a long generation asks about ever new ranges
                 self._masks.clear()
-            self._masks[found] = torch.tensor([where.holds(i, self._text(i)) for i in at], dtype=torch.bool)
+            held = [where.holds(i, texts[i] if 0 <= i < len(texts) else None) for i in at]
+            self._masks[found] = torch.tensor(held, dtype=torch.bool)
         return self._masks[found]
 
-    def _text(self, position: int) -> str | None:
-        return self.texts[position] if 0 <= position < len(self.texts) else None
 
-
-def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Sequence[str], *, to_come: int = 0) -> Plan:
+def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Mapping[str, list[str]], *, to_come: int = 0) -> Plan:
     """Resolve every edit.
 
     Args:
         edits: in the order in which they act.
         anatomy: the model's.
-        texts: the prompt's tokens.
-        to_come: how many tokens may be generated.
+        texts: the tokens of each stack.
+        to_come: how many tokens of the main stack may be generated.
 
     Raises:
         InputError: an address outside what there is, or one (or an edit) that has no meaning while the model writes.
@@ -75,19 +74,36 @@ def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Sequence[str], *, t
     for number, edit in enumerate(edits):
         if to_come and not edit.decodes:
             raise InputError(f"`{edit}` depends on the whole prompt at once and cannot act while the model writes")
+        stack = _stack(edit, anatomy)
+        own, later = texts[stack], to_come if stack == anatomy.main else 0
+        edit.refuse(len(own) + later)
         for layer, step_calls in _layers(edit, anatomy):
-            query, key = (places(getattr(edit, axis), texts, find_token, to_come, axis) for axis in ("query", "key"))
+            query, key = (places(getattr(edit, axis), own, find_token, later, axis) for axis in ("query", "key"))
+            _check_first(edit, key)
             for call in step_calls:
                 heads = tuple(indices(edit.head, anatomy.heads[call][0], "head"))
-                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key))
-    return Plan(tuple(edits), acts, list(texts))
+                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own))
+    return Plan(tuple(edits), acts, texts[anatomy.main])
+
+
+def _stack(edit: Edit, anatomy: Anatomy) -> str:
+    if not anatomy.stacks:
+        why = "; ".join(anatomy.problems) or "no attention of this model passes the seam"
+        raise EditDidNotLand(f"`{edit}`: no layer of this model can be edited: {why}")
+    name = edit.stack or anatomy.main
+    if name not in anatomy.stacks:
+        raise InputError(f"`{edit}`: no stack {name!r}; there are {', '.join(anatomy.stacks)}")
+    return name
+
+
+def _check_first(edit: Edit, key: Places) -> None:
+    if getattr(edit, "policy", None) == "to_first" and key.holds(0, None):
+        raise InputError(f"`{edit}`: the first token is addressed itself, so nothing can be moved to it: choose another policy")
 
 
 def _layers(edit: Edit, anatomy: Anatomy) -> list[tuple[Layer, tuple[Name, ...]]]:
     """The layers that an edit addresses, and the self-attention calls of each."""
-    name = edit.stack or anatomy.main
-    if name not in anatomy.stacks:
-        raise InputError(f"`{edit}`: no stack {name!r}; there are {', '.join(anatomy.stacks)}")
+    name = _stack(edit, anatomy)
     stack = anatomy.stack(name)
     chosen = [(stack[i], _self_calls(stack[i])) for i in indices(edit.layer, len(stack), "layer")]
     heard = [(layer, calls) for layer, calls in chosen if calls]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall, additive, allowed, weights_of
 from sociogram.models.masks import LazyMask
 from sociogram.steering.compiled import Act, Plan
@@ -66,30 +67,25 @@ class PlanEditor:
             region = self._region(act, call)
             cut = act.edit.cuts(at[0], at[1], region)
             if cut is not None:
-                call = self._cut(act, call, cut)
+                call = self._cut(act, call, cut, region)
         if not self.wants_weights(call):
             self.tally.paths.add("sdpa")
         return call
 
-    def _cut(self, act: Act, call: AttentionCall, cut: Tensor) -> AttentionCall:
-        there = exists(call)
-        addressed = cut if there is None else cut & there[0]
-        if call.cut is not None:
-            addressed = addressed & ~call.cut[0]
-        together = cut[None] if call.cut is None else call.cut | cut[None]
-        after = replace(call, cut=together)
-        self._note_hidden(act, cut, addressed)
-        count = addressed.sum((1, 2))
-        moved = torch.full((len(count),), float("nan"))
-        if call.query.shape[2] <= MEASURED and bool(count.any()):
+    def _cut(self, act: Act, call: AttentionCall, cut: Tensor, region: Tensor) -> AttentionCall:
+        after = replace(call, cut=cut[None] if call.cut is None else call.cut | cut[None])
+        addressed, taken = (_there(act.edit.addresses(cut, region), call), _there(cut, call))
+        self._note_hidden(act, act.edit.addresses(cut, region), addressed)
+        moved = torch.full((len(cut),), float("nan"))
+        if not bool(taken.any()):
+            moved = torch.zeros(len(cut))
+        elif call.query.shape[2] <= MEASURED:
             moved = (weights_of(after)[0] - weights_of(call)[0]).abs().sum((0, 2, 3))
-        elif not bool(count.any()):
-            moved = torch.zeros(len(count))
-        self.tally.add(act, count, count, moved)
+        self.tally.add(act, addressed.sum((0, 2, 3)), taken.sum((0, 2, 3)), moved)
         return after
 
     def _note_hidden(self, act: Act, wanted: Tensor, there: Tensor) -> None:
-        hidden = int(wanted.sum()) - int(there.sum())
+        hidden = int(wanted.sum()) * len(there) - int(there.sum())
         self.tally.hidden[act.number] = self.tally.hidden.get(act.number, 0) + hidden
 
     def wants_weights(self, call: AttentionCall) -> bool:
@@ -99,25 +95,57 @@ class PlanEditor:
     def reweigh(self, call: AttentionCall, weights: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Each edit in order."""
         self.tally.paths.add("explicit")
-        there = exists(call)
+        kind = weights.dtype
+        weights, sink = (
+            weights.float() if kind.itemsize < 4 else weights,
+            None if sink is None else sink.to(torch.promote_types(kind, torch.float32)),
+        )
         for act in self.plan.acts[call.name]:
-            if not act.edit.reweighs():
-                continue
-            wanted = region = self._region(act, call)
-            if there is not None:
-                region = region & there[0]
-            if call.cut is not None:
-                region = region & ~call.cut[0]
-            self._note_hidden(act, wanted, region)
-            before = weights
-            weights, sink = act.edit.weigh(weights, sink, region)
-            difference = weights - before
-            self.tally.add(act, region.sum((1, 2)), (difference != 0).sum((0, 2, 3)), difference.abs().sum((0, 2, 3)))
-        return weights, sink
+            if act.edit.reweighs():
+                weights, sink = self._reweighed(act, call, weights, sink)
+        return weights.to(kind), None if sink is None else sink.to(kind)
+
+    def _reweighed(self, act: Act, call: AttentionCall, weights: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        wanted = self._region(act, call)
+        there = _there(wanted, call)
+        _check_first(act, call, there)
+        self._note_hidden(act, wanted, there)
+        after, silent = act.edit.weigh(weights, sink, there)
+        if not bool(after.isfinite().all()):
+            raise InputError(
+                f"`{act.edit}` makes weights that are no finite numbers in layer {act.layer}: choose a smaller factor"
+            )
+        difference = after - weights
+        self.tally.add(act, there.sum((0, 2, 3)), (difference != 0).sum((0, 2, 3)), difference.abs().sum((0, 2, 3)))
+        return after, silent
 
     def _region(self, act: Act, call: AttentionCall) -> Tensor:
         queries, keys = positions(call)
         return self.plan.region(act, call.query.shape[1], queries, keys, call.query.device)
+
+
+def _there(wanted: Tensor, call: AttentionCall) -> Tensor:
+    """`[batch, head, query, key]`: the entries wanted that exist, those cut before left out."""
+    found = wanted[None].expand(call.query.shape[0], -1, -1, -1)
+    permitted = exists(call)
+    if permitted is not None:
+        found = found & permitted
+    return found if call.cut is None else found & ~call.cut
+
+
+def _check_first(act: Act, call: AttentionCall, there: Tensor) -> None:
+    """The policy `to_first` needs the first token's edge to exist for every reader it touches."""
+    if getattr(act.edit, "policy", None) != "to_first" or not bool(there.any()):
+        return
+    first = torch.ones_like(there[:, :, :1, :1]).expand(*there.shape[:2], 1, there.shape[3]).clone()
+    first[..., 1:] = False
+    open_to = _there(first[0].expand(-1, there.shape[2], -1), call)[..., 0]
+    missing = there.any(-1) & ~open_to
+    if positions(call)[1].start > 0 or bool(missing.any()):
+        raise InputError(
+            f"`{act.edit}`: some readers in layer {act.layer} cannot hear the first token (a sliding window, or cut before), so "
+            "nothing can be moved to it: choose another policy or fewer readers"
+        )
 
 
 def positions(call: AttentionCall) -> tuple[range, range]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -61,6 +63,13 @@ class Edit:
         """
         return None
 
+    def addresses(self, cut: Tensor, region: Tensor) -> Tensor:
+        """Of a cutting edit, the entries that it says something about: what it cuts."""
+        return cut
+
+    def refuse(self, tokens: int) -> None:
+        """Refuse values that do not fit so many tokens (the prompt's and those to come), with an InputError."""
+
     def reweighs(self) -> bool:
         """Whether `weigh` changes weights after the softmax."""
         return False
@@ -110,9 +119,9 @@ class Cut(Edit):
 class SetWeight(Edit):
     """Give edges a weight of your own.
 
-    `policy`: what becomes of the rest of the row. `"renormalise"`: it is scaled so that the row sums to what it summed to;
-    `"leave"`: nothing; `"to_first"`: what is freed (or missing) is added to the first token's edge; `"to_sink"`: to the
-    softmax's sink, where the model has one.
+    `policy`: what becomes of the rest of the row. `"renormalise"`: it is scaled so that the row sums to what it summed to (where
+    the rest cannot make up for it, the addressed weights are scaled together instead); `"leave"`: nothing; `"to_first"`: what is
+    freed (or missing) is added to (or taken from) the first token's edge; `"to_sink"`: the softmax's sink, if the model has one.
     """
 
     name: ClassVar[str] = "set_weight"
@@ -190,11 +199,10 @@ class Force(Edit):
         silent = torch.zeros_like(inside) if sink is None else sink[..., None]
         outside = (weights * ~region).sum(-1, keepdim=True) + silent
         reached = region.any(-1, keepdim=True) & (inside > 0)
-        up = torch.where(reached, self.share / inside.clamp_min(_TINY), 1.0)
-        down = torch.where(reached, (1 - self.share) / outside.clamp_min(_TINY), 1.0)
-        down = torch.where(reached & (outside <= 0), 0.0, down)
-        changed = weights * torch.where(region, up, down)
-        return changed.to(weights.dtype), None if sink is None else (sink * down[..., 0]).to(sink.dtype)
+        share = torch.where(outside > 0, self.share, 1.0)  # who hears nobody else keeps all
+        up = torch.where(reached, share * (inside + outside) / inside.clamp_min(_TINY), 1.0)
+        down = torch.where(reached, (1 - share) * (inside + outside) / outside.clamp_min(_TINY), 1.0)
+        return weights * torch.where(region, up, down), None if sink is None else sink * down[..., 0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,22 +258,37 @@ def settle(
         return changed, sink
     freed = ((weights - changed) * region).sum(-1, keepdim=True)
     if policy == "to_first":
-        first = torch.zeros_like(changed)
-        first[..., :1] = freed
-        return torch.where(touched, changed + first, weights), sink
+        return torch.where(touched, _onto_first(changed, freed, region), weights), sink
     if policy == "to_sink":
         if sink is None:
             raise InputError('policy="to_sink": the softmax of this model has no sink; choose another policy')
-        return changed, sink + freed[..., 0]
+        return changed, _not_negative(sink + freed[..., 0], "the sink")
     silent = torch.zeros_like(freed) if sink is None else sink[..., None]
     rest = (weights * ~region).sum(-1, keepdim=True) + silent
-    grown = torch.where(rest > 0, (rest + freed).clamp_min(0) / rest.clamp_min(_TINY), 1.0)
-    kept = torch.where(region, changed, changed * grown)
-    return torch.where(touched, kept, weights), None if sink is None else torch.where(touched[..., 0], sink * grown[..., 0], sink)
+    inside = (changed * region).sum(-1, keepdim=True)
+    whole = (weights * region).sum(-1, keepdim=True) + rest
+    within = torch.where((inside > whole) | (rest <= 0), whole / inside.clamp_min(_TINY), 1.0)
+    within = torch.where(inside > 0, within, 1.0)
+    left = torch.where(rest > 0, (whole - inside * within).clamp_min(0) / rest.clamp_min(_TINY), 1.0)
+    kept = changed * torch.where(region, within, left)
+    return torch.where(touched, kept, weights), None if sink is None else torch.where(touched[..., 0], sink * left[..., 0], sink)
+
+
+def _onto_first(changed: Tensor, freed: Tensor, region: Tensor) -> Tensor:
+    """What is freed joins the first key's edge, which must exist (the editor sees to that) and must not become negative."""
+    first = torch.zeros_like(changed)
+    first[..., :1] = torch.where(region.any(-1, keepdim=True), freed, 0.0)
+    return _not_negative(changed + first, "the first token's edge")
+
+
+def _not_negative(weights: Tensor, what: str) -> Tensor:
+    if bool((weights < -1e-6).any()):
+        raise InputError(f"more would be taken from {what} than it has: choose a smaller weight or another policy")
+    return weights.clamp_min(0)
 
 
 def _number(edit: str, name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"), -float("inf")):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise InputError(f"{edit} {name}={value!r}: a finite number is needed")
 
 

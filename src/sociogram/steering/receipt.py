@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 import torch
@@ -31,6 +32,7 @@ class Receipt:
     steered: Steered
     inputs: Mapping[str, Tensor]
     tally: Tally
+    to_come: int = 0
 
     @property
     def path(self) -> str:
@@ -59,17 +61,18 @@ class Receipt:
 
     @cached_property
     def null_drift(self) -> float:
-        """Largest |difference| of the prompt's logits (or last hidden state) between the plain model and the same path with
-        edits that change nothing.
+        """Largest |difference| of the prompt's logits (or last hidden state) between the plain model and the same path with edits
+        that change nothing.
         """
         idle = type(self.steered)(self.steered.model, tuple(map(_nothing, self.steered.edits)))
-        editor, _ = idle._editor(self.inputs, 0, Tally())
+        editor, _ = idle._editor(self.inputs, self.to_come, Tally())
         return float((self._shown([editor]) - self._shown([])).abs().max())
 
     @cached_property
     def output_change(self) -> pd.DataFrame:
-        """The next token, plain and steered: columns `token, token_id, plain, steered` (probabilities), the most probable of
-        either side first; `attrs["kl"]` is KL(plain || steered) in nats at the last token.
+        """The token after the prompt, plain and steered: columns `token, token_id, plain, steered` (probabilities), the most
+        probable of either side first; `attrs["kl"]` is KL(plain || steered) in nats there. Of a generation it says nothing of
+        edits that act on later tokens only.
         """
         plain, steered = (torch.log_softmax(x[0, -1].double(), -1) for x in (self._shown([]), self._shown_steered()))
         ids = torch.unique(torch.cat([plain.topk(5).indices, steered.topk(5).indices]))
@@ -87,7 +90,7 @@ class Receipt:
         return table
 
     def _shown_steered(self) -> Tensor:
-        return self._shown([self.steered._editor(self.inputs, 0, Tally())[0]])
+        return self._shown([self.steered._editor(self.inputs, self.to_come, Tally())[0]])
 
     def _shown(self, editors: Sequence[PlanEditor]) -> Tensor:
         hf = self.steered.model.hf
@@ -97,6 +100,13 @@ class Receipt:
                 return shown(hf(**arguments))
             with watching(hf, [], editors):
                 return shown(hf(**arguments))
+
+    def as_json(self) -> str:
+        """Edits, path and counts as JSON, to be stored with a recording."""
+        rows = json.loads(self.edits.to_json(orient="records", double_precision=15, force_ascii=False))
+        return json.dumps(
+            {"edits": [str(edit) for edit in self.steered.edits], "path": self.path, "landed": rows}, ensure_ascii=False
+        )
 
     def __str__(self) -> str:
         """One line per edit."""
@@ -111,10 +121,22 @@ class Receipt:
         return "\n".join([*lines, f"path: {self.path}, null drift {self.null_drift:.1e}"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Idle(Edit):
+    """Takes the path of a cut, and cuts nothing."""
+
+    name: ClassVar[str] = "idle"
+
+    def cuts(self, queries: Tensor, keys: Tensor, region: Tensor) -> Tensor:
+        """None of the region."""
+        return torch.zeros_like(region)
+
+
 def _nothing(edit: Edit) -> Edit:
-    """An edit of the same places that changes nothing."""
-    axes = {name: getattr(edit, name) for name in ("layer", "head", "query")}
-    return ScaleEdges(**axes, stack=edit.stack, factor=1.0)
+    """An edit of the same layers and path that changes nothing."""
+    if edit.reweighs():
+        return ScaleEdges(layer=edit.layer, stack=edit.stack, factor=1.0)
+    return _Idle(layer=edit.layer, stack=edit.stack)
 
 
 def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
@@ -130,7 +152,7 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
         hidden = tally.hidden.get(number, 0)
         reason = (
             f"the model's own mask hides all {hidden:,} entries that it addresses (no token hears later ones, nor what lies "
-            "outside a sliding window), or an edit before it took them away"
+            "outside a sliding window), or another edit cut them (cuts come first)"
             if hidden
             else "it addresses no pair of tokens of this run"
         )

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, TypeVar, final
 
-import torch
 from torch import Tensor
 
 from sociogram.core.errors import InputError
+from sociogram.models.anatomy import Anatomy
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.seam import Session, watching
@@ -24,6 +24,8 @@ from sociogram.watch.record import record_under
 from sociogram.watch.recording import Recording
 
 T = TypeVar("T")
+_SIMPLE = frozenset(("do_sample", "temperature", "top_k", "top_p", "min_p", "eos_token_id", "pad_token_id", "min_new_tokens"))
+"""Settings of generation under which one token follows another in one sequence."""
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def steer(model: Model | Steered, edits: Sequence[Edit] | Edit) -> Iterator[Stee
 
     Args:
         model: from `sg.load`, or a steered one, whose edits then come first.
-        edits: from `sociogram.edits`, in the order in which they act.
+        edits: from `sociogram.edits`; what is cut is cut before the softmax, then the others act in order.
 
     Yields:
         The steered model: `logits`, `record`, `generate`, and after each run its `receipt`. Outside the `with` block it refuses.
@@ -93,19 +95,22 @@ class Steered:
     def record(self, what: Promptable, *, keep: Keep = "default", memory_limit: int | None = None) -> Recording:
         """A recording of the steered run, as `sg.record` makes it; its account is that of what happened.
 
-        The weights recorded are those that were used. `tree.attrs["edits"]` names the edits.
+        The weights recorded are those that were used. `tree.attrs["edits"]` names the edits, `tree.attrs["receipt"]` holds what
+        they met, as JSON.
 
         Raises:
             InputError, EditDidNotLand, MemoryLimitError: see `steer` and `sg.record`.
         """
         self._check_open()
+        self._receipt = None
         inputs = self._one(what)
         tally = Tally()
         rec = self._recorded(inputs, keep, memory_limit, tally)
         rec.tree.attrs["edits"] = json.dumps([str(edit) for edit in self.edits])
         if isinstance(what, str):
             rec.tree.attrs["text"] = what
-        self._finish(inputs, tally)
+        self._finish(inputs, tally, 0)
+        rec.tree.attrs["receipt"] = self.receipt.as_json()
         return rec
 
     def _recorded(self, inputs: Mapping[str, Tensor], keep: Keep, memory_limit: int | None, tally: Tally) -> Recording:
@@ -123,14 +128,25 @@ class Steered:
             InputError: also edits or addresses that have no meaning while the model writes.
             EditDidNotLand: see `steer`.
         """
-        if int(kwargs.get("num_beams", 1)) > 1 and any(map(_has_condition, self.edits)):
-            raise InputError("conditions on the text of tokens have no meaning in beam search, where each beam writes its own")
+        if any(map(_has_condition, self.edits)):
+            self._refuse_conditions(kwargs)
         return self._run(
             text, max_new_tokens, lambda inputs, _: self.model.generate(inputs, max_new_tokens=max_new_tokens, **kwargs)
         )
 
+    def _refuse_conditions(self, kwargs: Mapping[str, Any]) -> None:
+        """Conditions need the text of every token as it is written, one sequence and one token at a time."""
+        settings = self.model.hf.generation_config
+        several = any(int(kwargs.get(n) or getattr(settings, n, None) or 1) > 1 for n in ("num_beams", "num_return_sequences"))
+        if self.model.hf.config.is_encoder_decoder or several or set(kwargs) - _SIMPLE:
+            odd = ", ".join(sorted(set(kwargs) - _SIMPLE)) or "several sequences, or an encoder-decoder"
+            raise InputError(
+                f"conditions on the text of tokens act on one plainly generated sequence, not with {odd}: address positions"
+            )
+
     def _run(self, what: Promptable, to_come: int, run: Callable[[dict[str, Tensor], Session], T]) -> T:
         self._check_open()
+        self._receipt = None
         inputs = self._one(what)
         tally = Tally()
         editor, follow = self._editor(inputs, to_come, tally)
@@ -138,42 +154,51 @@ class Steered:
             if to_come:
                 session.on_input("", follow)
             result = run(inputs, session)
-        self._finish(inputs, tally)
+        self._finish(inputs, tally, to_come)
         return result
 
     def _editor(
         self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally
     ) -> tuple[PlanEditor, Callable[[tuple[Any, ...], dict[str, Any]], None]]:
-        texts = self._texts(inputs)
+        texts, ids = self._texts(inputs)
         plan = compiled(self.edits, self.model.find_anatomy(inputs), texts, to_come=to_come)
-
         passes = count()
 
         def follow(_: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             """Learn the texts of tokens as they are written, for addresses that ask for them."""
-            ids = kwargs.get("input_ids")
-            if next(passes) and isinstance(ids, Tensor) and len(ids) == 1:
-                plan.texts += self.model.spell(ids[0].tolist())
+            new = kwargs.get("input_ids")
+            if next(passes) and isinstance(new, Tensor) and len(new) == 1:
+                ids.extend(new[0].tolist())
+                plan.texts[:] = self.model.spell(ids)  # all of them: a sign may be made of several tokens
 
         return PlanEditor(plan, tally), follow
 
-    def _texts(self, inputs: Mapping[str, Tensor]) -> list[str]:
-        ids = inputs.get("decoder_input_ids", inputs.get("input_ids"))
-        if ids is None:
-            lengths = self.model.find_anatomy(inputs).lengths
-            return [f"#{i}" for i in range(max(queries for _, queries, _ in lengths.values()))]
-        return self.model.spell(ids[0].tolist())
+    def _texts(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, list[str]], list[int]]:
+        """The tokens of each stack, and the ids of the main one's."""
+        anatomy = self.model.find_anatomy(inputs)
+        own = inputs.get("decoder_input_ids", inputs.get("input_ids"))
+        known: dict[str, list[int]] = {}
+        if own is not None:
+            known = {stack: inputs.get("input_ids", own)[0].tolist() for stack in anatomy.stacks}
+            known[anatomy.main] = own[0].tolist()
+        return {stack: self._spelled(anatomy, stack, known.get(stack)) for stack in anatomy.stacks}, known.get(anatomy.main, [])
+
+    def _spelled(self, anatomy: Anatomy, stack: str, ids: list[int] | None) -> list[str]:
+        calls = [name for layer in anatomy.stack(stack) for name in layer.calls]
+        lengths = [anatomy.lengths[name][1] for name in calls if name in anatomy.lengths]
+        if ids is not None:
+            return self.model.spell(ids)
+        return [f"#{i}" for i in range(max(lengths, default=0))]
 
     def _one(self, what: Promptable) -> dict[str, Tensor]:
         inputs = self.model.encode(what)
-        ids = inputs.get("input_ids")
-        if ids is not None and len(ids) != 1:
-            raise InputError(f"edits are about the tokens of one prompt, and {len(ids)} were given: run them one by one")
+        if many := max((len(value) for value in inputs.values() if value.ndim > 1), default=1) - 1:
+            raise InputError(f"edits are about the tokens of one prompt, and {many + 1} were given: run them one by one")
         return inputs
 
-    def _finish(self, inputs: Mapping[str, Tensor], tally: Tally) -> None:
+    def _finish(self, inputs: Mapping[str, Tensor], tally: Tally, to_come: int) -> None:
         check_landing(self.edits, tally)
-        self._receipt = Receipt(self, dict(inputs), tally)
+        self._receipt = Receipt(self, dict(inputs), tally, to_come)
 
     def _check_open(self) -> None:
         if not self._open:
@@ -188,9 +213,3 @@ class Steered:
 def _has_condition(edit: Edit) -> bool:
     parts = [part for axis in (edit.query, edit.key) for part in (axis if isinstance(axis, tuple) else (axis,))]
     return any(callable(part) for part in parts)
-
-
-def plain_logits(model: Model, inputs: Mapping[str, Tensor]) -> Tensor:
-    """The plain model's logits on the same inputs."""
-    with torch.no_grad():
-        return model.logits(dict(inputs))

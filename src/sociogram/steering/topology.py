@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from sociogram.core.address import indices as numbers_of
 from sociogram.core.errors import InputError
 from sociogram.steering.edits import Edit
 
@@ -28,8 +27,18 @@ class Topology(Edit):
         """The pairs of the region that the rule does not keep."""
         return region & ~self.keeps(queries[:, None], keys[None])
 
+    def addresses(self, cut: Tensor, region: Tensor) -> Tensor:
+        """All pairs of the region: a rule that keeps them all has landed too."""
+        return region
+
     def allowed(self, tokens: int, *, causal: bool = True) -> Bool[Tensor, "query key"]:
-        """The rule as a mask over so many tokens."""
+        """The rule as a mask over so many tokens.
+
+        Raises:
+            InputError: a rule for some layers, heads or readers only, which is no single mask.
+        """
+        if any(getattr(self, name) is not None for name in ("layer", "head", "query")):
+            raise InputError(f"`{self}` holds in some places only: ask the rule without layer=, head= and query=")
         positions = torch.arange(tokens)
         kept = self.keeps(positions[:, None], positions[None])
         return kept.tril() if causal else kept
@@ -143,6 +152,11 @@ class Bottleneck(Topology):
             raise InputError(f"bottleneck council={self.council!r}: give positions from 0, at least one")
         object.__setattr__(self, "council", tuple(sorted(set(members))))
 
+    def refuse(self, tokens: int) -> None:
+        """The council sits among the tokens."""
+        if self.council[-1] >= tokens:
+            raise InputError(f"bottleneck council={self.council}: there are {tokens} tokens, numbered 0 to {tokens - 1}")
+
     def keeps(self, query: Tensor, key: Tensor) -> Tensor:
         """One of the two is of the council, or they are the same."""
         members = torch.tensor(self.council, device=query.device)
@@ -172,8 +186,3 @@ def _hashed(query: Tensor, key: Tensor, seed: int) -> Tensor:
 def _whole(edit: str, name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{edit} {name}={value!r}: a whole number, at least {least}")
-
-
-def layers_of(edit: Edit, count: int) -> list[int]:
-    """The layers that an edit addresses."""
-    return numbers_of(edit.layer, count, "layer")

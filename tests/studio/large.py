@@ -43,7 +43,7 @@ def large_frame(tokens: int, layers: int, heads: int, edges: int, components: in
         arrays[f"0/rank_start/{name}"] = np.searchsorted(layer, np.arange(layers + 1)).astype(np.uint32)
         arrays[f"0/total/{name}"] = np.full((layers, heads, 3), 1000, np.float32)
         arrays[f"0/total_reader/{name}"] = np.full((layers, tokens, 3), 10, np.float32)
-    for name in ("moved", "from_others", "from_itself", "mlp"):
+    for name in ("moved", "from_others", "from_itself", "mlp", "rest"):
         arrays[f"0/move/{name}"] = random.random((layers, tokens), dtype=np.float32)
     arrays["0/count"] = np.full((layers, heads, 3), tokens * tokens // 2, np.uint32)
     return encode(_header(tokens, layers, heads, stops, components), arrays)

@@ -100,6 +100,14 @@ def test_a_long_prompt_ships_an_excerpt_and_says_how_much(smollm: sg.Model) -> N
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("text", ["Hello", "Hi there", "one two three"])
+def test_the_shortest_prompts_have_pages_too(smollm: sg.Model, minilm: sg.Model, text: str) -> None:
+    for model in (smollm, minilm):
+        header, _ = inside(sg.to_html(sg.record(model, text)))
+        jsonschema.validate(header, SCHEMA)
+
+
+@pytest.mark.real
 def test_two_recordings_share_the_first_ones_basis(smollm: sg.Model, paris: sg.Recording) -> None:
     other = sg.record(smollm, "The Colosseum is located in the city of")
     header, arrays = inside(sg.to_html(paris, other=other, names=("Eiffel", "Colosseum")))

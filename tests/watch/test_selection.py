@@ -41,8 +41,19 @@ def test_under_a_budget_each_meaning_keeps_its_own_strongest(paris: sg.Recording
             best = best[(best["query"] != best["key"]) & (best["key"] != 0)].iloc[0]
             first = others.iloc[0]
             assert (first["head"], first["query"], first["key"]) == (best["head"], best["query"], best["key"])
-        readers = own.groupby(["layer", "head", "query"]).size()
+        readers = own[own["query"] != 9].groupby(["layer", "head", "query"]).size()
         assert readers.max() <= 4  # two of others, one from the first token, one to itself
+        assert rank.size == np.unique(rank).size
+
+
+@pytest.mark.real
+def test_what_the_last_token_hears_is_kept(paris: sg.Recording) -> None:
+    chosen = paris.select(("message",), budget=30 * 100, per_reader=1)
+    own = chosen.edges[(chosen.edges["query"] == 9) & (chosen.edges["key"] != 0) & (chosen.edges["key"] != 9)]
+    strongest = paris.edges(top=None, query=9, layer=23, drop_first=True)
+    strongest = strongest[strongest["key"] != 9].head(15)
+    ours = set(zip(own["layer"], own["head"], own["key"], strict=True))
+    assert all((23, head, key) in ours for head, key in zip(strongest["head"], strongest["key"], strict=True))
 
 
 @pytest.mark.real

@@ -105,8 +105,8 @@ class _Run:
             "name": name,
             "label": VIEWS.get(name, name),
             "components": [str(label) for label in flock.positions["component"].values],
-            "variance": [float(v) for v in flock.variance],
-            "null_variance": None if null is None else [float(v) for v in null],
+            "variance": _shares(flock.variance),
+            "null_variance": None if null is None else _shares(null),
             "scale": scale,
             "fitted_without": [int(i) for i in flock.fitted_without],
             "note": flock.note or None,
@@ -169,7 +169,7 @@ class _Run:
     def _moves(self) -> None:
         moves = self.rec.moves()
         shape = (self.rec.dataset.sizes["layer"], len(self.rec.tokens))
-        for name in ("moved", "from_others", "from_itself", "mlp"):
+        for name in ("moved", "from_others", "from_itself", "mlp", "rest"):
             table = np.full(shape, np.nan)
             table[moves["layer"], moves["query"]] = moves[name]
             self.put(f"move/{name}", table, np.float32)
@@ -192,6 +192,11 @@ def _measure(measures: xr.Dataset, name: str) -> dict[str, Any]:
         "null_low": nothing if null is None else _numbers(null.sel(bound="low")),
         "null_high": nothing if null is None else _numbers(null.sel(bound="high")),
     }
+
+
+def _shares(values: np.ndarray) -> list[float]:
+    """Shares of the variance; 0 where nothing varies (one token, or all in one place), which is what is kept then."""
+    return [float(v) if np.isfinite(v) else 0.0 for v in values]
 
 
 def _numbers(values: xr.DataArray) -> list[float | None]:

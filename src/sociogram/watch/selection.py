@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 KINDS = ("between", "first", "itself")
 """Kinds of edges: between different tokens; from the first token (which soaks up attention) to others; from a token to itself."""
-_SHARES = (0.7, 0.15, 0.15)
+_SHARES = (0.5, 0.15, 0.15)
+_LAST = 0.2
+"""Of each weight's and layer's budget so much is kept for what the last token hears from others: it is what pages show first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,8 @@ def select(
         weights: what to rank by, each for itself, so that none is ranked within another's choice; see `rec.edges`.
         toward: a token; needed for (and adding) the weight `"toward"`.
         budget: how many edges in all; shared equally among weights and layers. Where all edges fit, all are taken.
-        per_reader: of each head and reader at most so many are candidates, so that no single reader fills a layer.
+        per_reader: of each head and reader at most so many are candidates, so that no single reader fills a layer; of the last
+            token, for which a fifth of the budget is kept, all.
 
     Raises:
         InputError: an unknown weight, or a budget below one edge per weight and layer.
@@ -150,7 +153,12 @@ class _Builder:
             self.reader[weight][index, :, kind] = own.sum((0, 2), dtype=torch.float64).numpy()
             quota = None if self.quota is None else max(1, int(self.quota * share))
             found.append(_strongest(sizes.masked_fill(kinds != kind, -1.0), quota, self.per_reader))
-        flat = torch.cat(found)
+        if self.quota is not None:
+            own = sizes[:, -1:].masked_fill(kinds[:, -1:] != 0, -1.0)
+            places = _strongest(own, max(1, int(self.quota * _LAST)), own.shape[-1])
+            at, keys = places // own.shape[-1], places % own.shape[-1]
+            found.append((at * sizes.shape[1] + sizes.shape[1] - 1) * sizes.shape[2] + keys)
+        flat = torch.unique(torch.cat(found))
         return flat[torch.argsort(sizes.flatten()[flat], descending=True, stable=True)]
 
     def finished(self) -> Selection:

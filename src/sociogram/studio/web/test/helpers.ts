@@ -213,7 +213,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
   }
   put("neighbour", "u2", [S, T, K], neighbour);
   put("neighbour_distance", "f4", [S, T, K], neighbourDistance);
-  for (const part of ["moved", "from_others", "from_itself", "mlp"]) {
+  for (const part of ["moved", "from_others", "from_itself", "mlp", "rest"]) {
     put(`move/${part}`, "f4", [L, T], Array.from({ length: L * T }, (_, i) => (opaque.has(Math.floor(i / T)) ? NaN : 0.2 + next())));
   }
 
@@ -369,7 +369,7 @@ export function largeFrame(options: LargeOptions): { header: Header; arrays: Rec
   put("moved", "f4", [S, T], fill(S * T, next));
   put("neighbour", "u2", [S, T, K], Uint16Array.from({ length: S * T * K }, (_, i) => (Math.floor(i / K) + 1 + (i % K)) % T));
   put("neighbour_distance", "f4", [S, T, K], fill(S * T * K, () => 1 + next()));
-  for (const part of ["moved", "from_others", "from_itself", "mlp"]) put(`move/${part}`, "f4", [L, T], fill(L * T, next));
+  for (const part of ["moved", "from_others", "from_itself", "mlp", "rest"]) put(`move/${part}`, "f4", [L, T], fill(L * T, next));
   const layer = Uint16Array.from({ length: E }, (_, e) => Math.floor((e * L) / E));
   const query = Uint16Array.from({ length: E }, () => 2 + Math.floor(next() * (T - 2)));
   const key = query.map((q) => 1 + Math.floor(next() * (q - 1)));

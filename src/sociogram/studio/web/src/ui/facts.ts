@@ -99,13 +99,13 @@ export function movedAt(run: Run, stop: number, token: number): number {
   return run.has("moved") ? run.array("moved")[stop * run.info.tokens.length + token]! : NaN;
 }
 
-export const MOVES = ["moved", "from_others", "from_itself", "mlp"] as const;
+export const MOVES = ["moved", "from_others", "from_itself", "mlp", "rest"] as const;
 export type MoveName = (typeof MOVES)[number];
 
 /** Norms of what moved a token in a layer. */
 export function moves(run: Run, layer: number, token: number): Record<MoveName, number> {
   const at = (name: MoveName): number => (run.has(`move/${name}`) ? (run.array(`move/${name}`)[layer * run.info.tokens.length + token] ?? NaN) : NaN);
-  return { moved: at("moved"), from_others: at("from_others"), from_itself: at("from_itself"), mlp: at("mlp") };
+  return { moved: at("moved"), from_others: at("from_others"), from_itself: at("from_itself"), mlp: at("mlp"), rest: at("rest") };
 }
 
 export function neighbours(run: Run, stop: number, token: number): { token: number; distance: number }[] {
@@ -126,7 +126,8 @@ export interface Word {
 export function wordAt(run: Run, stop: number, token: number): Word | null {
   const words = run.info.words;
   if (!words || !run.has("word")) return null;
-  const [row, column] = [words.stops.indexOf(stop), words.tokens.indexOf(token)];
+  const row = words.stops.reduce((last, at, i) => (at <= stop ? i : last), -1); // as in the picture: the last one read on the way
+  const column = words.tokens.indexOf(token);
   if (row < 0 || column < 0) return null;
   const place = row * words.tokens.length + column;
   const probability = run.array("word_probability")[place]!;

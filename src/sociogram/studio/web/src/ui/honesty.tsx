@@ -51,8 +51,8 @@ export function projectionLine(store: Store): string {
   const chance = variance(view.null_variance, axes.value, camera.value);
   const error = meanError(store.run.value, view, store.at.value, axes.value, camera.value, first.value);
   const against = chance === null ? "" : ` (a matched random walk: ${percent(chance)})`;
-  const wrong = Number.isNaN(error) ? "" : `; ${percent(error)} of a point’s distance from the centre is not drawn`;
-  return `This plane keeps ${percent(kept)} of the variance${against}${wrong}.`;
+  const wrong = Number.isNaN(error) ? "" : `; at this stop ${percent(error)} of a point’s distance from the centre is not drawn`;
+  return `This plane keeps ${percent(kept)} of the variance of all stops${against}${wrong}.`;
 }
 
 export function auditLine(store: Store): string {

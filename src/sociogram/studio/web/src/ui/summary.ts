@@ -12,7 +12,7 @@ export function subject(run: Run, state: Pick<State, "token" | "first">, stop: n
   return state.token ?? mover(run, stop, state.first);
 }
 
-/** ‘ of’ moved 14.2, mostly by ‘iffel’ through head 4. */
+/** ‘ of’ moved 14.2; loudest was ‘iffel’, through head 4. */
 export function caption(run: Run, state: State, stop: number): string {
   const here = run.info.stops[stop];
   const token = subject(run, state, stop);
@@ -24,8 +24,8 @@ export function caption(run: Run, state: State, stop: number): string {
   if (here.part === "mlp") return `${most}, by itself: the MLP reads one token at a time`;
   const [top] = edgesOf(run, here.layer, token, "heard", state.meaning, { ...state, most: 1 }).rows;
   if (!top) return `${most}; nothing that it heard here is ${layerEdges(run, here.layer).length ? "in this file" : "known"}`;
-  const who = top.key === token ? "by what it told itself" : `by ${quoted(run.info.tokens[top.key]!)}`;
-  return `${most}, mostly ${who} through head ${top.head}`;
+  const who = top.key === token ? "what it told itself" : quoted(run.info.tokens[top.key]!);
+  return `${most}; loudest was ${who}, through head ${top.head}`;
 }
 
 /** A few sentences that say what the picture shows. */

@@ -87,6 +87,7 @@ function Tokens(): JSX.Element {
             <th scope="col">by others</th>
             <th scope="col">by itself</th>
             <th scope="col">by the MLP</th>
+            <th scope="col">the rest</th>
             <th scope="col">in the layer</th>
             {words && <th scope="col" class="sg-text">lens</th>}
             {words && <th scope="col">sure</th>}
@@ -103,6 +104,7 @@ function Tokens(): JSX.Element {
                 <td>{num(parts?.from_others)}</td>
                 <td>{num(parts?.from_itself)}</td>
                 <td>{num(parts?.mlp)}</td>
+                <td>{num(parts?.rest)}</td>
                 <td>{num(parts?.moved)}</td>
                 {words && <td class="sg-text">{word ? <TokenText text={word.text} most={20} /> : "–"}</td>}
                 {words && <td>{percent(word?.probability)}</td>}

@@ -16,15 +16,15 @@ describe("the layer in words", () => {
     const run = page.run.value;
     const [key, head] = [run.array("edge/key")[top!]!, run.array("edge/head")[top!]!];
     const text = summaryOf(page);
-    expect(text).toMatch(/^After attention in layer \d of 3: ‘the’ moved [\d.]+, mostly by ‘/);
-    expect(text).toContain(`by ‘${run.info.tokens[key]!.trim()}’ through head ${head}`);
+    expect(text).toMatch(/^After attention in layer \d of 3: ‘the’ moved [\d.]+; loudest was ‘/);
+    expect(text).toContain(`loudest was ‘${run.info.tokens[key]!.trim()}’, through head ${head}`);
     expect(text).toContain("Nearest in the full space");
     const { edges, hidden } = page.selection.value;
     expect(text).toContain(`${edges.length} arrows of ${edges.length + hidden}`);
   });
   it("speaks of the largest move where no token is chosen", () => {
     const page = store({}, { token: null });
-    expect(summaryOf(page)).toMatch(/moved most, [\d.]+, mostly by/);
+    expect(summaryOf(page)).toMatch(/moved most, [\d.]+; loudest was/);
   });
   it("says that an MLP listens to nobody, and that nothing was said before the first layer", () => {
     const page = store();
@@ -64,7 +64,7 @@ describe("the honest lines", () => {
   });
   it("compare the drawn plane with chance", () => {
     const page = store();
-    expect(projectionLine(page)).toMatch(/^This plane keeps 60\u202f% of the variance \(a matched random walk: 20\u202f%\); \d+\u202f% of a point’s distance/);
+    expect(projectionLine(page)).toMatch(/^This plane keeps 60\u202f% of the variance of all stops \(a matched random walk: 20\u202f%\); at this stop \d+\u202f% of a point’s distance/);
     page.set({ view: "centred" });
     expect(projectionLine(page)).not.toContain("random walk");
     expect(auditLine(page)).toBe("Account closed to 1.0e−6, null drift 1.0e−7");

@@ -53,7 +53,8 @@ def look(
     if save is not None:
         rec.save(save)
     if html is not None:
-        sg.to_html(rec, html, toward=toward)
+        with console(stderr=True).status("making the page ..."):  # seconds; minutes for thousands of tokens
+            sg.to_html(rec, html, toward=toward)
     if png is not None:
         _draw(rec, png, layer)
     if as_json:

@@ -39,20 +39,27 @@ class Plan:
     acts: dict[Name, list[Act]]
     texts: list[str]
     _masks: dict[tuple[int, int, int, int], Tensor] = field(default_factory=dict)
+    _regions: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
 
     def region(self, act: Act, heads: int, queries: range, keys: range, device: torch.device) -> Bool[Tensor, "head query key"]:
-        """The entries that an edit addresses in a call."""
-        chosen = torch.zeros(heads, dtype=torch.bool, device=device)
-        chosen[list(act.heads)] = True
-        query, key = (self._held(p, at, act.texts).to(device) for p, at in ((act.query, queries), (act.key, keys)))
-        return chosen[:, None, None] & query[None, :, None] & key[None, None]
+        """The entries that an edit addresses in a call; the same in all its layers, so made once per pass."""
+        told = len(act.texts) if act.query.conditions or act.key.conditions else 0
+        name = (act.heads, heads, id(act.query), id(act.key), queries.start, queries.stop, keys.start, keys.stop, told, device)
+        if name not in self._regions:
+            if len(self._regions) > 64:  # a long generation asks about ever new ranges
+                self._regions.clear()
+            chosen = torch.zeros(heads, dtype=torch.bool, device=device)
+            chosen[list(act.heads)] = True
+            query, key = (self._held(p, at, act.texts).to(device) for p, at in ((act.query, queries), (act.key, keys)))
+            self._regions[name] = chosen[:, None, None] & query[None, :, None] & key[None, None]
+        return self._regions[name]
 
     def _held(self, where: Places, at: range, texts: list[str]) -> Bool[Tensor, " token"]:
         found = (id(where), at.start, at.stop, len(texts) if where.conditions else 0)
         if found not in self._masks:
             if len(self._masks) > 4096:  # a long generation asks about ever new ranges
                 self._masks.clear()
-            held = [where.holds(i, texts[i] if 0 <= i < len(texts) else None) for i in at]
+            held = [where.everything or where.holds(i, texts[i] if 0 <= i < len(texts) else None) for i in at]
             self._masks[found] = torch.tensor(held, dtype=torch.bool)
         return self._masks[found]
 
@@ -77,9 +84,9 @@ def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Mapping[str, list[s
         stack = _stack(edit, anatomy)
         own, later = texts[stack], to_come if stack == anatomy.main else 0
         edit.refuse(len(own) + later)
+        query, key = (places(getattr(edit, axis), own, find_token, later, axis) for axis in ("query", "key"))
+        _check_first(edit, key)
         for layer, step_calls in _layers(edit, anatomy):
-            query, key = (places(getattr(edit, axis), own, find_token, later, axis) for axis in ("query", "key"))
-            _check_first(edit, key)
             for call in step_calls:
                 heads = tuple(indices(edit.head, anatomy.heads[call][0], "head"))
                 acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own))

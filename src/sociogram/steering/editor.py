@@ -77,7 +77,7 @@ class PlanEditor:
         addressed, taken = (_there(act.edit.addresses(cut, region), call), _there(cut, call))
         self._note_hidden(act, act.edit.addresses(cut, region), addressed)
         moved = torch.full((len(cut),), float("nan"))
-        if not bool(taken.any()):
+        if not bool(taken.any()) or call.query.shape[2] == 1 < call.key.shape[2]:
             moved = torch.zeros(len(cut))
         elif call.query.shape[2] <= MEASURED:
             moved = (weights_of(after)[0] - weights_of(call)[0]).abs().sum((0, 2, 3))

@@ -50,7 +50,7 @@ class Receipt:
 
         Columns `edit` (as text), `layer, head, addressed` (entries addressed that exist), `changed` (entries whose weight is
         another), `moved` (sum of absolute changes of weights over readers; NaN where a long pass was not measured). Over all
-        passes of a generation.
+        passes of a generation, but what cuts move is measured for the prompt only.
         """
         rows = []
         for (number, layer), count in sorted(self.tally.counts.items()):

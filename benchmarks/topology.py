@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MODEL = "smollm2-135m"
 LENGTH, PASSAGES = 512, 6
 WIDTHS = (8, 16, 32, 64, 128)
-PLOT = Path(__file__).with_name("results") / "topology.png"
+PLOT = Path(__file__).parents[1] / "docs" / "images" / "topology.png"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,7 +206,7 @@ def test_the_table_has_a_row_per_stop_and_measure() -> None:
 def test_every_size_has_a_flock(stops: int, tokens: int, width: int, components: int, neighbours: int, view: str) -> None:
     x = np.random.default_rng(stops * 100 + tokens).standard_normal((stops, tokens, width)).astype(np.float32)
     flock = recording(x).flock(view, components=components, neighbours=neighbours, null=2)
-    fitted = stops * max(1, tokens - 1)
+    fitted = stops * (tokens - len(flock.fitted_without))
     assert flock.positions.shape == (stops, tokens, min(components, max(1, fitted - 1), width))
     assert flock.distance.shape == flock.error.shape == flock.moved.shape == (stops, tokens)
     assert flock.neighbours.shape == (stops, tokens, min(neighbours, tokens - 1))
@@ -214,7 +214,7 @@ def test_every_size_has_a_flock(stops: int, tokens: int, width: int, components:
     assert flock.measures["cohesion_null"].dims == ("bound", "stop")
     assert flock.null_variance is not None
     assert flock.null_variance.shape == flock.variance.shape
-    assert flock.fitted_without == ((0,) if tokens > 1 else ())
+    assert flock.fitted_without[:1] == ((0,) if tokens > 1 else ())  # few numbers make loud tokens by chance
     assert np.isfinite(flock.positions).all()
     assert repr(flock)
     for name in ("cohesion", "nearest"):

@@ -93,6 +93,22 @@ def test_bad_json_names_the_fault() -> None:
             edits.cut(key=odd)
 
 
+def test_a_rule_of_ones_own_acts_and_one_without_a_rule_cannot_be_made() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Even(edits.Topology):
+        name = "even"
+
+        def keeps(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+            return (key % 2 == 0) | (query == key)
+
+    with sg.steer(sg.load(tiny_llama()), Even()) as steered:
+        weights = steered.record([5, 9, 17, 3, 44]).dataset["weights"].values
+    assert weights[:, :, 4, [1, 3]].max() == 0
+    assert weights[:, :, 4, [0, 2, 4]].min() > 0
+    with pytest.raises(TypeError, match="abstract"):
+        edits.Topology()  # type: ignore[abstract]
+
+
 def test_edits_are_frozen_and_comparable() -> None:
     edit = edits.cut(layer=[1, 2], key=slice(0, 3))
     assert edit == edits.cut(layer=(1, 2), key=Span(0, 3)) != edits.cut(layer=(1, 2))

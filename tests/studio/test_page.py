@@ -103,8 +103,12 @@ def test_a_long_prompt_ships_an_excerpt_and_says_how_much(smollm: sg.Model) -> N
 @pytest.mark.parametrize("text", ["Hello", "Hi there", "one two three"])
 def test_the_shortest_prompts_have_pages_too(smollm: sg.Model, minilm: sg.Model, text: str) -> None:
     for model in (smollm, minilm):
-        header, _ = inside(sg.to_html(sg.record(model, text)))
+        rec = sg.record(model, text)
+        header, arrays = inside(sg.to_html(rec))
         jsonschema.validate(header, SCHEMA)
+        assert header["runs"][0]["tokens"] == rec.tokens
+        assert arrays["0/count"].sum() == len(rec.edges(top=None))
+        assert all(np.isfinite(arrays[f"0/position/{view['name']}"]).all() for view in header["runs"][0]["views"])
 
 
 @pytest.mark.real
@@ -154,13 +158,15 @@ def test_bad_calls_name_the_fault_and_lose_no_file(tmp_path: Path, monkeypatch: 
         sg.to_html(rec, target, views=["sideways"])
     with pytest.raises(sg.InputError, match="name at least one of"):
         sg.to_html(rec, target, views=[])
-    with pytest.raises(sg.InputError, match=r"no/such/flock\.html cannot be written: No such file"):
+    with pytest.raises(sg.InputError, match=r"no/such/flock\.html cannot be written: there is no folder .*such"):
         sg.to_html(rec, tmp_path / "no" / "such" / "flock.html")
 
     def broken(*_: Any) -> bytes:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(page_module, "contents", broken)
+    with pytest.raises(sg.InputError, match="there is no folder"):  # before the work
+        sg.to_html(rec, tmp_path / "no" / "flock.html")
     with pytest.raises(KeyboardInterrupt):
         sg.to_html(rec, target)
     assert target.read_text() == "mine"

@@ -38,7 +38,6 @@ class Plan:
     edits: tuple[Edit, ...]
     acts: dict[Name, list[Act]]
     texts: list[str]
-    _masks: dict[tuple[int, int, int, int], Tensor] = field(default_factory=dict)
     _regions: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
 
     def region(self, act: Act, heads: int, queries: range, keys: range, device: torch.device) -> Bool[Tensor, "head query key"]:
@@ -50,18 +49,16 @@ class Plan:
                 self._regions.clear()
             chosen = torch.zeros(heads, dtype=torch.bool, device=device)
             chosen[list(act.heads)] = True
-            query, key = (self._held(p, at, act.texts).to(device) for p, at in ((act.query, queries), (act.key, keys)))
+            query, key = (_held(p, at, act.texts).to(device) for p, at in ((act.query, queries), (act.key, keys)))
             self._regions[name] = chosen[:, None, None] & query[None, :, None] & key[None, None]
         return self._regions[name]
 
-    def _held(self, where: Places, at: range, texts: list[str]) -> Bool[Tensor, " token"]:
-        found = (id(where), at.start, at.stop, len(texts) if where.conditions else 0)
-        if found not in self._masks:
-            if len(self._masks) > 4096:  # a long generation asks about ever new ranges
-                self._masks.clear()
-            held = [where.everything or where.holds(i, texts[i] if 0 <= i < len(texts) else None) for i in at]
-            self._masks[found] = torch.tensor(held, dtype=torch.bool)
-        return self._masks[found]
+
+def _held(where: Places, at: range, texts: list[str]) -> Bool[Tensor, " token"]:
+    """Which positions of a range an address means."""
+    if where.everything:
+        return torch.ones(len(at), dtype=torch.bool)
+    return torch.tensor([where.holds(i, texts[i] if 0 <= i < len(texts) else None) for i in at], dtype=torch.bool)
 
 
 def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Mapping[str, list[str]], *, to_come: int = 0) -> Plan:

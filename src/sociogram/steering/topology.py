@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,14 +15,17 @@ from sociogram.steering.edits import Edit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Topology(Edit):
-    """A rule on pairs of positions; edges that it does not keep are cut. What the model masks itself stays masked."""
+class Topology(Edit, ABC):
+    """A rule on pairs of positions; edges that it does not keep are cut. What the model masks itself stays masked.
+
+    A rule of your own is a frozen dataclass with a `name` and a method `keeps`.
+    """
 
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
 
+    @abstractmethod
     def keeps(self, query: Tensor, key: Tensor) -> Bool[Tensor, "query key"]:
         """Which pairs may talk: `query` `[query, 1]` and `key` `[1, key]` are absolute positions."""
-        raise NotImplementedError
 
     def cuts(self, queries: Tensor, keys: Tensor, region: Bool[Tensor, "head query key"]) -> Bool[Tensor, "head query key"]:
         """The pairs of the region that the rule does not keep."""

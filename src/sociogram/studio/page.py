@@ -74,7 +74,9 @@ def to_html(
     if other is not None:
         recordings.append((names[1], other))
     _check(recordings)
-    static("page.js")  # before the work, not after it
+    static("page.js")  # what would fail afterwards fails before the work
+    if path is not None and not Path(path).parent.is_dir():
+        raise sg.InputError(f"{path} cannot be written: there is no folder {Path(path).parent}")
     block = contents(recordings, chosen, _said(rec) if toward is None else toward, budget)
     page = assemble(block, _title(rec))
     if path is not None:

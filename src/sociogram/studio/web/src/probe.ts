@@ -1,7 +1,7 @@
 /** What tests (and the curious, in the console) can ask of a page. */
 import type { Selection, State } from "./types";
 import type { Store } from "./store";
-import { edgeRow, layerEdges } from "./ui/facts";
+import { type EdgeRow, edgeRow, layerEdges } from "./ui/facts";
 import { summaryOf } from "./ui/live";
 
 export interface Probe {
@@ -19,17 +19,7 @@ export interface Probe {
   summary(): string;
 }
 
-export interface ProbeEdge {
-  layer: number;
-  head: number;
-  query: number;
-  key: number;
-  attention: number;
-  message: number;
-  contribution: number;
-  pull: number;
-  toward?: number;
-}
+export type ProbeEdge = Omit<EdgeRow, "edge" | "value" | "toward"> & { toward?: number };
 
 export function probe(store: Store): Probe {
   return {

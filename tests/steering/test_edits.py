@@ -15,7 +15,9 @@ from transformers import LlamaForCausalLM
 import sociogram as sg
 from sociogram import edits
 from sociogram.core.address import Span, address, as_plain, from_plain, indices, places
+from sociogram.models.attention import AttentionCall
 from sociogram.models.tokens import find_token
+from sociogram.steering.base import Scene
 from tests.models.conftest import tiny_llama
 
 WHOLE = st.integers(-3, 12)
@@ -128,7 +130,14 @@ def test_places_answer_for_tokens_still_to_come() -> None:
 
 
 def rows(weights: torch.Tensor, edit: edits.Edit, region: torch.Tensor, sink: torch.Tensor | None = None) -> torch.Tensor:
-    return edit.weigh(weights, sink, region)[0]
+    return edit.weigh(weights, sink, region, scene(weights, region))[0]
+
+
+def scene(weights: torch.Tensor, region: torch.Tensor) -> Scene:
+    batch, heads, queries, keys = weights.shape
+    asked, told = torch.zeros(batch, heads, queries, 2), torch.zeros(batch, heads, keys, 2)
+    call = AttentionCall("attn", 0, torch.nn.Identity(), asked, told, told, None, 1.0)
+    return Scene(call, 0, range(queries), range(keys), region)
 
 
 @settings(deadline=None)
@@ -159,11 +168,11 @@ def test_row_policies(seed: int, value: float) -> None:
 def test_a_sink_takes_part_in_the_policies() -> None:
     weights, sink = torch.full((1, 1, 1, 3), 0.2), torch.full((1, 1, 1), 0.4)
     region = torch.tensor([[[True, False, False]]])
-    changed, rest = edits.set_weight(value=0.0).weigh(weights, sink, region)
+    changed, rest = edits.set_weight(value=0.0).weigh(weights, sink, region, scene(weights, region))
     assert rest is not None
     torch.testing.assert_close(changed[0, 0, 0], torch.tensor([0.0, 0.25, 0.25]))
     assert float(rest) == pytest.approx(0.5)
-    changed, rest = edits.set_weight(value=0.0, policy="to_sink").weigh(weights, sink, region)
+    changed, rest = edits.set_weight(value=0.0, policy="to_sink").weigh(weights, sink, region, scene(weights, region))
     assert rest is not None
     torch.testing.assert_close(changed[0, 0, 0], torch.tensor([0.0, 0.2, 0.2]))
     assert float(rest) == pytest.approx(0.6)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sociogram.models.masks import LazyMask
+from sociogram.models.outside import Outside, apart, widened
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,8 @@ class AttentionCall:
         indices: `[batch, query, n]`, the only keys each query may read (sparse families), or None.
         dropout: probability on the weights; 0 in evaluation.
         cut: `[1 or batch, 1 or head, query, key]`, true where an edit took the key away from the query, or None.
+        outside: what the last keys are, where an edit appended keys that belong to no token of the sequence.
+        projections: for heads that an edit put in another's place, the output projection `[d_value, d_model]` they speak through.
     """
 
     path: str
@@ -47,6 +52,13 @@ class AttentionCall:
     indices: Tensor | None = field(default=None, repr=False)
     dropout: float = 0.0
     cut: Bool[Tensor, "#batch #head query key"] | None = field(default=None, repr=False)
+    outside: tuple[Outside, ...] = field(default=(), repr=False)
+    projections: Mapping[int, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def keys(self) -> int:
+        """How many of the keys are the sequence's own: all but those that an edit appended."""
+        return self.key.shape[2] - sum(one.count for one in self.outside)
 
     @property
     def name(self) -> tuple[str, int]:
@@ -73,7 +85,7 @@ def raw_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
     """Scaled dot products of queries and keys, with position bias and soft cap, before any mask."""
     scores = _per_group(call.query * call.scale, call.key.transpose(-1, -2))
     if call.bias is not None:
-        scores = scores + call.bias
+        scores = scores + widened(call.bias[..., : call.keys], call.outside, 0.0)
     if call.softcap is not None:
         scores = torch.tanh(scores / call.softcap) * call.softcap
     return scores
@@ -83,7 +95,7 @@ def _indexed(call: AttentionCall) -> Bool[Tensor, "batch 1 query key"] | None:
     if call.indices is None:
         return None
     batch, _, queries, _ = call.query.shape
-    keys = call.key.shape[-2]
+    keys = call.keys
     index = call.indices.reshape(batch, queries, -1).long()
     listed = torch.zeros(batch, queries, keys + 1, dtype=torch.bool, device=index.device)
     listed.scatter_(-1, torch.where((index >= 0) & (index < keys), index, keys), True)
@@ -91,7 +103,10 @@ def _indexed(call: AttentionCall) -> Bool[Tensor, "batch 1 query key"] | None:
 
 
 def allowed(call: AttentionCall) -> Bool[Tensor, "batch 1 query key"] | None:
-    """True where the query may read the key, or None where the call has no boolean mask (all, or an additive one)."""
+    """True where the query may read the key, or None where the call has no boolean mask (all, or an additive one).
+
+    About the sequence's own keys; those from outside are not masked.
+    """
     mask = call.mask
     if isinstance(mask, LazyMask):
         permitted: Tensor | None = None if mask.rule.kind == "full" else mask.dense()
@@ -113,9 +128,9 @@ def masked_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
     """Scores as the softmax sees them: minus infinity where the query may not read the key."""
     scores = raw_scores(call)
     if (extra := additive(call)) is not None:
-        scores = scores + extra[..., : scores.shape[-1]]
+        scores = scores + widened(extra[..., : call.keys], call.outside, 0.0)
     if (permitted := allowed(call)) is not None:
-        scores = _hidden(scores, ~permitted[..., : scores.shape[-1]])
+        scores = _hidden(scores, ~widened(permitted[..., : call.keys], call.outside, True))
     return scores if call.cut is None else _hidden(scores, call.cut)
 
 
@@ -140,15 +155,22 @@ def weights_of(
     scaled_dot_product_attention. Half precision is raised to float32 inside the softmax, as the families do.
     """
     scores = masked_scores(call)
-    columns = scores if call.sink is None else torch.cat([scores, _sink_column(call, scores)], dim=-1)
+    if any(not one.joined for one in call.outside):
+        weights, sink = apart(scores, call.outside, partial(_softmax, call))
+    else:
+        weights, sink = _softmax(call, scores, own=True)
+    return weights.to(call.value.dtype), None if sink is None else sink.to(call.value.dtype)
+
+
+def _softmax(call: AttentionCall, scores: Tensor, *, own: bool) -> tuple[Tensor, Tensor | None]:
+    """Softmax over rows of scores; `own` rows have the model's sink beside them."""
+    sunk = call.sink is not None and own
+    columns = torch.cat([scores, _sink_column(call, scores)], dim=-1) if sunk else scores
     wide = columns.float() if columns.dtype in (torch.float16, torch.bfloat16) else columns
     weights = torch.softmax(wide, dim=-1)
-    if call.sink is None and _has_empty_rows(call):
+    if not sunk and (not own or _has_empty_rows(call)):
         weights = weights.masked_fill(torch.isneginf(wide).all(-1, keepdim=True), 0.0)
-    weights = weights.to(call.value.dtype)
-    if call.sink is None:
-        return weights, None
-    return weights[..., :-1], weights[..., -1]
+    return (weights[..., :-1], weights[..., -1]) if sunk else (weights, None)
 
 
 def log_sum_exp(call: AttentionCall) -> Float[Tensor, "batch head query"]:
@@ -205,7 +227,7 @@ def attend(call: AttentionCall, buffer: Tensor | None = None) -> Attended:
 
 
 def _is_plainly_causal(call: AttentionCall) -> bool:
-    plain = call.bias is None and call.cut is None and call.dropout == 0 and not _needs_scores(call)
+    plain = call.bias is None and call.cut is None and call.dropout == 0 and not (call.outside or _needs_scores(call))
     exact = call.query.dtype in (torch.float32, torch.float64) and not call.query.requires_grad and not call.value.requires_grad
     return plain and exact and isinstance(call.mask, LazyMask) and call.mask.rule.kind == "causal"
 
@@ -228,7 +250,8 @@ def _attend_in_blocks(call: AttentionCall, buffer: Tensor | None) -> tuple[Tenso
 
 
 def _needs_scores(call: AttentionCall) -> bool:
-    return call.softcap is not None or call.sink is not None or call.indices is not None
+    gated = any(not one.joined for one in call.outside)
+    return call.softcap is not None or call.sink is not None or call.indices is not None or gated
 
 
 def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
@@ -243,11 +266,16 @@ def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
         causal = mask.rule.kind == "causal"
         mask = None if mask.rule.kind != "rule" else mask.dense()
     elif mask is not None:
-        mask = mask[..., : call.key.shape[-2]]
+        mask = mask[..., : call.keys]
+    if causal and (call.bias is not None or call.cut is not None or call.outside):
+        assert isinstance(call.mask, LazyMask)
+        mask, causal = call.mask.dense(), False
     if call.bias is not None:
-        mask, causal = _merge_bias(call, mask, causal), False
+        mask = _merge_bias(call.bias[..., : call.keys], mask)
+    if mask is not None:
+        mask = widened(mask, call.outside, True if mask.dtype == torch.bool else 0.0)
     if call.cut is not None:
-        mask, causal = _merge_cut(call, mask, causal), False
+        mask = _merge_cut(call.cut, mask)
     plain_groups = mask is None and call.group > 1 and call.key.shape[-1] == call.value.shape[-1] <= 256
     key, value = call.key, call.value
     if call.group > 1 and not plain_groups:
@@ -258,21 +286,13 @@ def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
     return out.transpose(1, 2).contiguous()
 
 
-def _merge_bias(call: AttentionCall, mask: Tensor | None, causal: bool) -> Tensor:
-    bias: Any = call.bias
-    if causal:
-        assert isinstance(call.mask, LazyMask)
-        mask = call.mask.dense()
+def _merge_bias(bias: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return bias
     return torch.where(mask, bias, torch.finfo(bias.dtype).min) if mask.dtype == torch.bool else mask + bias
 
 
-def _merge_cut(call: AttentionCall, mask: Tensor | None, causal: bool) -> Tensor:
-    assert call.cut is not None
-    if causal:
-        assert isinstance(call.mask, LazyMask)
-        mask = call.mask.dense()
+def _merge_cut(cut: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
-        return ~call.cut
-    return mask & ~call.cut if mask.dtype == torch.bool else mask.masked_fill(call.cut, -torch.inf)
+        return ~cut
+    return mask & ~cut if mask.dtype == torch.bool else mask.masked_fill(cut, -torch.inf)

@@ -12,7 +12,7 @@ import pandas as pd
 from sociogram.core.errors import InputError
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
-from sociogram.steering.edits import Edit
+from sociogram.steering.base import Edit
 from sociogram.steering.receipt import Receipt
 from sociogram.steering.steer import Steered, steer
 from sociogram.watch.keep import Keep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -12,8 +13,9 @@ from torch import Tensor
 from sociogram.core.address import Places, indices, places
 from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.model import Model
 from sociogram.models.tokens import find_token
-from sociogram.steering.edits import Edit
+from sociogram.steering.base import Edit
 
 Name = tuple[str, int]
 
@@ -29,6 +31,7 @@ class Act:
     query: Places
     key: Places
     texts: list[str]
+    material: Any = None
 
 
 @dataclass(eq=False)
@@ -61,12 +64,13 @@ def _held(where: Places, at: range, texts: list[str]) -> Bool[Tensor, " token"]:
     return torch.tensor([where.holds(i, texts[i] if 0 <= i < len(texts) else None) for i in at], dtype=torch.bool)
 
 
-def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Mapping[str, list[str]], *, to_come: int = 0) -> Plan:
+def compiled(edits: Sequence[Edit], model: Model, anatomy: Anatomy, texts: Mapping[str, list[str]], *, to_come: int = 0) -> Plan:
     """Resolve every edit.
 
     Args:
         edits: in the order in which they act.
-        anatomy: the model's.
+        model: which they act in.
+        anatomy: the model's, for the inputs at hand.
         texts: the tokens of each stack.
         to_come: how many tokens of the main stack may be generated.
 
@@ -83,10 +87,11 @@ def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Mapping[str, list[s
         edit.refuse(len(own) + later)
         query, key = (places(getattr(edit, axis), own, find_token, later, axis) for axis in ("query", "key"))
         _check_first(edit, key)
+        material = edit.ready(model)
         for layer, step_calls in _layers(edit, anatomy):
             for call in step_calls:
-                heads = tuple(indices(edit.head, anatomy.heads[call][0], "head"))
-                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own))
+                heads = edit.heads(anatomy.heads[call][0])
+                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own, material))
     return Plan(tuple(edits), acts, texts[anatomy.main])
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall, additive, allowed, weights_of
 from sociogram.models.masks import LazyMask
+from sociogram.models.outside import widened
+from sociogram.steering.base import Scene
 from sociogram.steering.compiled import Act, Plan
 
 MEASURED = 1_024
@@ -57,32 +59,53 @@ class PlanEditor:
         self.plan, self.tally = plan, tally
 
     def prepare(self, call: AttentionCall) -> AttentionCall:
-        """The call with what is cut."""
+        """The call with what is cut, then with what else is changed before the softmax."""
         acts = self.plan.acts.get(call.name)
         if not acts:
             return call
-        queries, keys = positions(call)
-        at = [torch.arange(r.start, r.stop, device=call.query.device) for r in (queries, keys)]
         for act in acts:
-            region = self._region(act, call)
-            cut = act.edit.cuts(at[0], at[1], region)
-            if cut is not None:
-                call = self._cut(act, call, cut, region)
+            scene = self._scene(act, call)
+            if (cut := act.edit.cuts(scene)) is not None:
+                call = self._cut(act, scene, cut)
+        for act in acts:
+            if (changed := act.edit.changes(self._scene(act, call))) is not None:
+                self._note_change(act, call, changed)
+                call = changed
         if not self.wants_weights(call):
-            self.tally.paths.add("sdpa")
+            self.tally.paths.add("explicit" if any(not one.joined for one in call.outside) else "sdpa")
         return call
 
-    def _cut(self, act: Act, call: AttentionCall, cut: Tensor, region: Tensor) -> AttentionCall:
-        after = replace(call, cut=cut[None] if call.cut is None else call.cut | cut[None])
-        addressed, taken = (_there(act.edit.addresses(cut, region), call), _there(cut, call))
-        self._note_hidden(act, act.edit.addresses(cut, region), addressed)
-        moved = torch.full((len(cut),), float("nan"))
-        if not bool(taken.any()) or call.query.shape[2] == 1 < call.key.shape[2]:
-            moved = torch.zeros(len(cut))
+    def _scene(self, act: Act, call: AttentionCall) -> Scene:
+        queries, keys = positions(call)
+        wanted = self.plan.region(act, call.query.shape[1], queries, keys, call.query.device)
+        return Scene(call, act.layer, queries, keys, wanted, act.material)
+
+    def _cut(self, act: Act, scene: Scene, cut: Tensor) -> AttentionCall:
+        call = scene.call
+        after = hiding(call, cut[None])
+        said = act.edit.addresses(cut, scene)
+        addressed, taken = _there(said, call), _there(cut, call)
+        self._note_hidden(act, said, addressed)
+        moved = torch.full((call.query.shape[1],), float("nan"))
+        if not bool(taken.any()) or _is_decoding(call):
+            moved = torch.zeros(len(moved))
         elif call.query.shape[2] <= MEASURED:
             moved = (weights_of(after)[0] - weights_of(call)[0]).abs().sum((0, 2, 3))
         self.tally.add(act, addressed.sum((0, 2, 3)), taken.sum((0, 2, 3)), moved)
         return after
+
+    def _note_change(self, act: Act, before: AttentionCall, after: AttentionCall) -> None:
+        """Count what was appended from outside: pairs that may talk now, and the weight on them; else what is told anew."""
+        if act.edit.reweighs():
+            return  # counted there
+        there = _there(self._scene(act, before).wanted, before)
+        moved = torch.zeros(before.query.shape[1])
+        if len(after.outside) > len(before.outside):
+            there = _open_outside(after)
+            if after.query.shape[2] <= MEASURED and not _is_decoding(after):
+                moved = weights_of(after)[0][..., -there.shape[-1] :].sum((0, 2, 3))
+        count = there.sum((0, 2, 3))
+        self.tally.add(act, count, count, moved)
 
     def _note_hidden(self, act: Act, wanted: Tensor, there: Tensor) -> None:
         hidden = int(wanted.sum()) * len(there) - int(there.sum())
@@ -106,11 +129,12 @@ class PlanEditor:
         return weights.to(kind), None if sink is None else sink.to(kind)
 
     def _reweighed(self, act: Act, call: AttentionCall, weights: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        wanted = self._region(act, call)
-        there = _there(wanted, call)
+        scene = self._scene(act, call)
+        there = _there(scene.wanted, call)
         _check_first(act, call, there)
-        self._note_hidden(act, wanted, there)
-        after, silent = act.edit.weigh(weights, sink, there)
+        self._note_hidden(act, scene.wanted, there)
+        there = widened(there, call.outside, False)
+        after, silent = act.edit.weigh(weights, sink, there, scene)
         if not bool(after.isfinite().all()):
             raise InputError(
                 f"`{act.edit}` makes weights that are no finite numbers in layer {act.layer}: choose a smaller factor"
@@ -119,9 +143,24 @@ class PlanEditor:
         self.tally.add(act, there.sum((0, 2, 3)), (difference != 0).sum((0, 2, 3)), difference.abs().sum((0, 2, 3)))
         return after, silent
 
-    def _region(self, act: Act, call: AttentionCall) -> Tensor:
-        queries, keys = positions(call)
-        return self.plan.region(act, call.query.shape[1], queries, keys, call.query.device)
+
+def hiding(call: AttentionCall, cut: Tensor) -> AttentionCall:
+    """The call with more of the sequence's own entries cut: `[1 or batch, 1 or head, query, key]`."""
+    cut = widened(cut, call.outside, False)
+    return replace(call, cut=cut if call.cut is None else call.cut | cut)
+
+
+def _is_decoding(call: AttentionCall) -> bool:
+    return call.query.shape[2] == 1 < call.keys
+
+
+def _open_outside(call: AttentionCall) -> Tensor:
+    """`[batch, head, query, key]`: which readers may hear the keys of the source appended last."""
+    count = call.outside[-1].count
+    shape = (*call.query.shape[:3], count)
+    if call.cut is None:
+        return torch.ones(shape, dtype=torch.bool, device=call.query.device)
+    return ~call.cut[..., -count:].expand(shape)
 
 
 def _there(wanted: Tensor, call: AttentionCall) -> Tensor:
@@ -130,7 +169,7 @@ def _there(wanted: Tensor, call: AttentionCall) -> Tensor:
     permitted = exists(call)
     if permitted is not None:
         found = found & permitted
-    return found if call.cut is None else found & ~call.cut
+    return found if call.cut is None else found & ~call.cut[..., : call.keys]
 
 
 def _check_first(act: Act, call: AttentionCall, there: Tensor) -> None:
@@ -150,7 +189,7 @@ def _check_first(act: Act, call: AttentionCall, there: Tensor) -> None:
 
 def positions(call: AttentionCall) -> tuple[range, range]:
     """The absolute positions of a call's queries and keys: as the mask says; else the queries are the last of the keys."""
-    queries, keys = call.query.shape[2], call.key.shape[2]
+    queries, keys = call.query.shape[2], call.keys
     if isinstance(call.mask, LazyMask):
         rule = call.mask.rule
         return range(rule.query_offset, rule.query_offset + queries), range(rule.key_offset, rule.key_offset + keys)
@@ -162,6 +201,6 @@ def exists(call: AttentionCall) -> Tensor | None:
     permitted = allowed(call)
     extra = additive(call)
     if extra is not None:
-        seen = extra[..., : call.key.shape[2]] > torch.finfo(extra.dtype).min / 2
+        seen = extra[..., : call.keys] > torch.finfo(extra.dtype).min / 2
         permitted = seen if permitted is None else permitted & seen
     return permitted

@@ -2,103 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sociogram.core.address import Address, address, as_plain, from_plain, written
+from sociogram.core.address import Address
 from sociogram.core.errors import InputError
+from sociogram.steering.base import ADDRESSES, Edit, Scene, check_number, plain_fields
 
 Policy = Literal["renormalise", "leave", "to_first", "to_sink"]
 POLICIES = ("renormalise", "leave", "to_first", "to_sink")
-ADDRESSES = ("layer", "head", "query", "key")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edit:
-    """One change, and where: which layers, heads, readers (`query`) and senders (`key`); all of them where nothing is said.
-
-    Layers and heads are numbers; tokens are positions, texts or conditions on the text; slices and lists of them are welcome.
-    `stack` names the stack of layers where a model has several; the main one when left out.
-    """
-
-    name: ClassVar[str] = ""
-    takes: ClassVar[frozenset[str]] = frozenset(ADDRESSES)
-    """Which addresses have a meaning here."""
-    decodes: ClassVar[bool] = True
-    """Whether it acts the same in prefill and in cached decoding."""
-
-    layer: Any = None
-    head: Any = None
-    query: Any = None
-    key: Any = None
-    stack: str | None = None
-
-    def __post_init__(self) -> None:
-        """Bring addresses into their kept form and check all values."""
-        for name in ADDRESSES:
-            given = getattr(self, name)
-            if given is not None and name not in self.takes:
-                raise InputError(f"{self.name} takes no {name}=: it takes {', '.join(sorted(self.takes))}")
-            object.__setattr__(self, name, address(given))
-        self.check()
-
-    def check(self) -> None:
-        """Refuse values that mean nothing, with an InputError."""
-
-    def cuts(
-        self, queries: Tensor, keys: Tensor, region: Bool[Tensor, "head query key"]
-    ) -> Bool[Tensor, "head query key"] | None:
-        """Which entries of the region are taken out before the softmax; None where the edit takes out none.
-
-        Args:
-            queries, keys: absolute positions.
-            region: the entries addressed.
-        """
-        return None
-
-    def addresses(self, cut: Tensor, region: Tensor) -> Tensor:
-        """Of a cutting edit, the entries that it says something about: what it cuts."""
-        return cut
-
-    def refuse(self, tokens: int) -> None:
-        """Refuse values that do not fit so many tokens (the prompt's and those to come), with an InputError."""
-
-    def reweighs(self) -> bool:
-        """Whether `weigh` changes weights after the softmax."""
-        return False
-
-    def weigh(self, weights: Tensor, sink: Tensor | None, region: Bool[Tensor, "head query key"]) -> tuple[Tensor, Tensor | None]:
-        """The weights `[batch, head, query, key]` and sink weights `[batch, head, query]` to be used instead."""
-        return weights, sink
-
-    def __str__(self) -> str:
-        """As `sociogram steer --edit` takes it."""
-        parts = [self.name]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                parts.append(f"{field.name}={written(value) if field.name in ADDRESSES else str(value).replace(' ', '')}")
-        return " ".join(parts)
-
-    def as_plain(self) -> dict[str, Any]:
-        """For JSON; `from_plain` reads it.
-
-        Raises:
-            InputError: an address that is a function.
-        """
-        plain: dict[str, Any] = {"edit": self.name}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                plain[field.name] = as_plain(value) if field.name in ADDRESSES else value
-        return plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +26,9 @@ class Cut(Edit):
 
     name: ClassVar[str] = "cut"
 
-    def cuts(self, queries: Tensor, keys: Tensor, region: Tensor) -> Tensor:
-        """The whole region."""
-        return region
+    def cuts(self, scene: Scene) -> Tensor:
+        """All that is wanted."""
+        return scene.wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +46,7 @@ class SetWeight(Edit):
 
     def check(self) -> None:
         """A weight is a number from 0 to 1."""
-        _number("set_weight", "value", self.value)
+        check_number("set_weight", "value", self.value)
         if not 0 <= self.value <= 1:
             raise InputError(f"set_weight value={self.value}: an attention weight lies between 0 and 1")
         _policy("set_weight", self.policy)
@@ -139,7 +55,7 @@ class SetWeight(Edit):
         """Always."""
         return True
 
-    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
         """The value inside the region, the policy outside."""
         return settle(torch.where(region, self.value, weights), weights, sink, region, self.policy)
 
@@ -154,7 +70,7 @@ class ScaleEdges(Edit):
 
     def check(self) -> None:
         """A factor is a number that is not negative."""
-        _number("scale_edges", "factor", self.factor)
+        check_number("scale_edges", "factor", self.factor)
         if self.factor < 0:
             raise InputError(f"scale_edges factor={self.factor}: a weight cannot become negative")
         _policy("scale_edges", self.policy)
@@ -163,7 +79,7 @@ class ScaleEdges(Edit):
         """Always, a factor of 1 included: the identity must be seen to land."""
         return True
 
-    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
         """Scaled inside the region, the policy outside."""
         if self.factor == 1:
             return weights, sink
@@ -183,7 +99,7 @@ class Force(Edit):
 
     def check(self) -> None:
         """A share lies between 0 and 1, and somebody must be addressed."""
-        _number("force", "share", self.share)
+        check_number("force", "share", self.share)
         if not 0 <= self.share <= 1:
             raise InputError(f"force share={self.share}: a share lies between 0 and 1")
         if self.key is None:
@@ -193,7 +109,7 @@ class Force(Edit):
         """Always."""
         return True
 
-    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
         """The addressed tokens to `share`, all else to the rest."""
         inside = (weights * region).sum(-1, keepdim=True)
         silent = torch.zeros_like(inside) if sink is None else sink[..., None]
@@ -215,13 +131,13 @@ class ScaleHead(Edit):
 
     def check(self) -> None:
         """A factor is a number; a negative one turns what is told around."""
-        _number("scale_head", "factor", self.factor)
+        check_number("scale_head", "factor", self.factor)
 
     def reweighs(self) -> bool:
         """Always."""
         return True
 
-    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
         """Scaled inside the region."""
         return (weights if self.factor == 1 else torch.where(region, weights * self.factor, weights)), sink
 
@@ -237,7 +153,7 @@ class Mute(Edit):
         """Always."""
         return True
 
-    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor) -> tuple[Tensor, Tensor | None]:
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
         """Zero inside the region."""
         return weights.masked_fill(region, 0.0), sink
 
@@ -287,26 +203,22 @@ def _not_negative(weights: Tensor, what: str) -> Tensor:
     return weights.clamp_min(0)
 
 
-def _number(edit: str, name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise InputError(f"{edit} {name}={value!r}: a finite number is needed")
-
-
 def _policy(edit: str, policy: str) -> None:
     if policy not in POLICIES:
         raise InputError(f"{edit} policy={policy!r}: choose one of {', '.join(POLICIES)}")
 
 
-def plain_fields(kind: type[Edit], plain: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of an edit from their JSON form."""
-    known = {field.name for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(plain) - known):
-        raise InputError(f"{kind.name} has no {', '.join(unknown)}; it takes {', '.join(sorted(_takes(kind)))}")
-    return {name: from_plain(value) if name in ADDRESSES else value for name, value in plain.items()}
-
-
-def _takes(kind: type[Edit]) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)} - (set(ADDRESSES) - kind.takes)
-
-
-__all__ = ["Address", "Cut", "Edit", "Force", "Mute", "Policy", "ScaleEdges", "ScaleHead", "SetWeight", "plain_fields", "settle"]
+__all__ = [
+    "ADDRESSES",
+    "Address",
+    "Cut",
+    "Edit",
+    "Force",
+    "Mute",
+    "Policy",
+    "ScaleEdges",
+    "ScaleHead",
+    "SetWeight",
+    "plain_fields",
+    "settle",
+]

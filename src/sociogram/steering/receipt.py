@@ -15,8 +15,9 @@ from torch import Tensor
 from sociogram.core.errors import EditDidNotLand
 from sociogram.models.examine import forward_arguments
 from sociogram.models.seam import watching
+from sociogram.steering.base import Edit, Scene
 from sociogram.steering.editor import PlanEditor, Tally
-from sociogram.steering.edits import Edit, ScaleEdges
+from sociogram.steering.edits import ScaleEdges
 from sociogram.watch.predictions import shown
 
 if TYPE_CHECKING:
@@ -127,9 +128,9 @@ class _Idle(Edit):
 
     name: ClassVar[str] = "idle"
 
-    def cuts(self, queries: Tensor, keys: Tensor, region: Tensor) -> Tensor:
-        """None of the region."""
-        return torch.zeros_like(region)
+    def cuts(self, scene: Scene) -> Tensor:
+        """None of what is wanted."""
+        return torch.zeros_like(scene.wanted)
 
 
 def _nothing(edit: Edit) -> Edit:

@@ -15,9 +15,9 @@ from sociogram.models.anatomy import Anatomy
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.seam import Session, watching
+from sociogram.steering.base import Edit
 from sociogram.steering.compiled import compiled
 from sociogram.steering.editor import PlanEditor, Tally
-from sociogram.steering.edits import Edit
 from sociogram.steering.receipt import Receipt, check_landing
 from sociogram.watch.keep import Keep
 from sociogram.watch.record import record_under
@@ -161,7 +161,7 @@ class Steered:
         self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally
     ) -> tuple[PlanEditor, Callable[[tuple[Any, ...], dict[str, Any]], None]]:
         texts, ids = self._texts(inputs)
-        plan = compiled(self.edits, self.model.find_anatomy(inputs), texts, to_come=to_come)
+        plan = compiled(self.edits, self.model, self.model.find_anatomy(inputs), texts, to_come=to_come)
         passes = count()
 
         def follow(_: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

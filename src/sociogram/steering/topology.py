@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from sociogram.core.errors import InputError
-from sociogram.steering.edits import Edit
+from sociogram.steering.base import Edit, Scene, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,13 @@ class Topology(Edit, ABC):
     def keeps(self, query: Tensor, key: Tensor) -> Bool[Tensor, "query key"]:
         """Which pairs may talk: `query` `[query, 1]` and `key` `[1, key]` are absolute positions."""
 
-    def cuts(self, queries: Tensor, keys: Tensor, region: Bool[Tensor, "head query key"]) -> Bool[Tensor, "head query key"]:
-        """The pairs of the region that the rule does not keep."""
-        return region & ~self.keeps(queries[:, None], keys[None])
+    def cuts(self, scene: Scene) -> Bool[Tensor, "head query key"]:
+        """The pairs wanted that the rule does not keep."""
+        return scene.wanted & ~self.keeps(scene.at("query")[:, None], scene.at("key")[None])
 
-    def addresses(self, cut: Tensor, region: Tensor) -> Tensor:
-        """All pairs of the region: a rule that keeps them all has landed too."""
-        return region
+    def addresses(self, cut: Tensor, scene: Scene) -> Tensor:
+        """All pairs wanted: a rule that keeps them all has landed too."""
+        return scene.wanted
 
     def allowed(self, tokens: int, *, causal: bool = True) -> Bool[Tensor, "query key"]:
         """The rule as a mask over so many tokens.
@@ -74,8 +74,8 @@ class Window(Topology):
 
     def check(self) -> None:
         """A window holds at least the token itself."""
-        _whole("window", "width", self.width, 1)
-        _whole("window", "sinks", self.sinks, 0)
+        check_whole("window", "width", self.width, 1)
+        check_whole("window", "sinks", self.sinks, 0)
 
     def keeps(self, query: Tensor, key: Tensor) -> Tensor:
         """Near enough, or among the first."""
@@ -92,8 +92,8 @@ class Strided(Topology):
 
     def check(self) -> None:
         """Both are at least 1."""
-        _whole("strided", "stride", self.stride, 1)
-        _whole("strided", "local", self.local, 1)
+        check_whole("strided", "stride", self.stride, 1)
+        check_whole("strided", "local", self.local, 1)
 
     def keeps(self, query: Tensor, key: Tensor) -> Tensor:
         """A whole number of strides apart, or near."""
@@ -116,7 +116,7 @@ class Random(Topology):
         """A probability."""
         if isinstance(self.p, bool) or not isinstance(self.p, int | float) or not 0 <= self.p <= 1:
             raise InputError(f"random p={self.p!r}: a probability lies between 0 and 1")
-        _whole("random", "seed", self.seed, 0)
+        check_whole("random", "seed", self.seed, 0)
 
     def keeps(self, query: Tensor, key: Tensor) -> Tensor:
         """A hash of the pair below `p`."""
@@ -132,7 +132,7 @@ class Blocks(Topology):
 
     def check(self) -> None:
         """A block holds at least one token."""
-        _whole("blocks", "size", self.size, 1)
+        check_whole("blocks", "size", self.size, 1)
 
     def keeps(self, query: Tensor, key: Tensor) -> Tensor:
         """In the same block."""
@@ -185,8 +185,3 @@ def _hashed(query: Tensor, key: Tensor, seed: int) -> Tensor:
     for shift, factor in ((30, 0x1B873593), (27, 0x2545F491), (31, 0x27D4EB2F)):
         x = ((x ^ (x >> shift)) * factor) & mask
     return ((x >> 9) & ((1 << 53) - 1)).double() / float(1 << 53)
-
-
-def _whole(edit: str, name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{edit} {name}={value!r}: a whole number, at least {least}")

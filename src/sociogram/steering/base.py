@@ -1,0 +1,179 @@
+"""What every edit is: a frozen value that names one change and where it acts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from sociogram.core.address import address, as_plain, from_plain, indices, written
+from sociogram.core.errors import InputError
+from sociogram.models.attention import AttentionCall
+
+if TYPE_CHECKING:
+    from sociogram.models.model import Model
+
+ADDRESSES = ("layer", "head", "query", "key")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Where an edit acts: one attention call of one pass.
+
+    Attributes:
+        call: what was asked, advertised and told, edits before this one included.
+        layer: the layer's number in its stack.
+        queries, keys: absolute positions of the call's readers and of the sequence's own senders.
+        wanted: `[head, query, key]`, the entries that the edit addresses, whether the model's mask lets them exist or not.
+        material: what the edit made ready before the run.
+    """
+
+    call: AttentionCall
+    layer: int
+    queries: range
+    keys: range
+    wanted: Bool[Tensor, "head query key"]
+    material: Any = None
+
+    @property
+    def readers(self) -> Bool[Tensor, "head query"]:
+        """Which readers are addressed, by head."""
+        return self.wanted.any(-1)
+
+    def at(self, axis: str) -> Tensor:
+        """Absolute positions along `"query"` or `"key"`, on the call's device."""
+        where = self.queries if axis == "query" else self.keys
+        return torch.arange(where.start, where.stop, device=self.call.query.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One change, and where: which layers, heads, readers (`query`) and senders (`key`); all of them where nothing is said.
+
+    Layers and heads are numbers; tokens are positions, texts or conditions on the text; slices and lists of them are welcome.
+    `stack` names the stack of layers where a model has several; the main one when left out.
+    """
+
+    name: ClassVar[str] = ""
+    takes: ClassVar[frozenset[str]] = frozenset(ADDRESSES)
+    """Which addresses have a meaning here."""
+    decodes: ClassVar[bool] = True
+    """Whether it acts the same in prefill and in cached decoding."""
+    alone: ClassVar[bool] = False
+    """Whether it keeps a past of its own, which only one plainly generated sequence has."""
+
+    layer: Any = None
+    head: Any = None
+    query: Any = None
+    key: Any = None
+    stack: str | None = None
+
+    def __post_init__(self) -> None:
+        """Bring addresses into their kept form and check all values."""
+        for name in ADDRESSES:
+            given = getattr(self, name)
+            if given is not None and name not in self.takes:
+                raise InputError(f"{self.name} takes no {name}=: it takes {', '.join(sorted(self.takes))}")
+            object.__setattr__(self, name, address(given))
+        self.check()
+
+    def check(self) -> None:
+        """Refuse values that mean nothing, with an InputError."""
+
+    def heads(self, count: int) -> tuple[int, ...]:
+        """The heads addressed, of so many.
+
+        Raises:
+            InputError: a head outside the range.
+        """
+        return tuple(indices(self.head, count, "head"))
+
+    def ready(self, model: Model) -> Any:
+        """What the edit needs beyond the call, made or fetched once before the run (and kept in `Scene.material`).
+
+        Raises:
+            InputError: what is asked for is not there, or does not fit the model.
+        """
+        return None
+
+    def cuts(self, scene: Scene) -> Bool[Tensor, "#head query key"] | None:
+        """Which of the entries wanted are taken out before the softmax; None where the edit takes out none."""
+        return None
+
+    def addresses(self, cut: Tensor, scene: Scene) -> Tensor:
+        """Of a cutting edit, the entries that it says something about: what it cuts."""
+        return cut
+
+    def changes(self, scene: Scene) -> AttentionCall | None:
+        """The call with other queries, keys or values, or with keys appended; None where the edit leaves them."""
+        return None
+
+    def refuse(self, tokens: int) -> None:
+        """Refuse values that do not fit so many tokens (the prompt's and those to come), with an InputError."""
+
+    def reweighs(self) -> bool:
+        """Whether `weigh` changes weights after the softmax."""
+        return False
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
+        """The weights and sink weights to be used instead.
+
+        Args:
+            weights: `[batch, head, query, key]`, keys from outside at the end.
+            sink: `[batch, head, query]`, or None where the softmax has none.
+            region: like the weights, the entries wanted that exist.
+            scene: where this is.
+        """
+        return weights, sink
+
+    def __str__(self) -> str:
+        """As `sociogram steer --edit` takes it."""
+        parts = [self.name]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                parts.append(f"{field.name}={written(value) if field.name in ADDRESSES else str(value).replace(' ', '')}")
+        return " ".join(parts)
+
+    def as_plain(self) -> dict[str, Any]:
+        """For JSON; `from_plain` reads it.
+
+        Raises:
+            InputError: an address that is a function.
+        """
+        plain: dict[str, Any] = {"edit": self.name}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                plain[field.name] = as_plain(value) if field.name in ADDRESSES else value
+        return plain
+
+
+def check_number(edit: str, name: str, value: Any) -> None:
+    """Refuse what is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise InputError(f"{edit} {name}={value!r}: a finite number is needed")
+
+
+def check_whole(edit: str, name: str, value: Any, least: int) -> None:
+    """Refuse what is no whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{edit} {name}={value!r}: a whole number, at least {least}")
+
+
+def plain_fields(kind: type[Edit], plain: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of an edit from their JSON form."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(plain) - known):
+        raise InputError(f"{kind.name} has no {', '.join(unknown)}; it takes {', '.join(sorted(_takes(kind)))}")
+    return {name: from_plain(value) if name in ADDRESSES else value for name, value in plain.items()}
+
+
+def _takes(kind: type[Edit]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)} - (set(ADDRESSES) - kind.takes)

@@ -73,6 +73,8 @@ class Reader:
                 mixed=output.detach(),
                 scale=call.scale,
                 log_sum_exp=total,
+                outside=call.outside,
+                projections=call.projections,
             )
 
     def buffer(self, call: AttentionCall) -> Tensor | None:
@@ -151,7 +153,8 @@ class Reader:
         return LayerRun(layer, as_tokens(before), groups)
 
     def _group(self, group: Group, as_tokens: Callable[[Tensor], Tensor]) -> GroupRun:
-        heard = [self._heard(step, as_tokens) for step in group.steps if isinstance(step, Heard)]
+        branches = [self._heard(step, as_tokens) for step in group.steps if isinstance(step, Heard)]
+        heard = [run for branch in branches for run in branch.split()]
         alone = [(s, as_tokens(self._read(s.read))) for s in group.steps if isinstance(s, Alone)]
         changes = [s for s in group.steps if isinstance(s, Rescaling)]
         moves = [as_tokens(self._read(s.after)) - as_tokens(self._read(s.before)) for s in changes]

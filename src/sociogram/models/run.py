@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from sociogram.core.errors import AccountError
 from sociogram.models.anatomy import Alone, Group, Heard, Layer
+from sociogram.models.outside import Outside
 
 
 class LayerError(AccountError):
@@ -26,6 +28,7 @@ class Told:
     """What one attention call showed at the seam, on its way to becoming messages.
 
     `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values (of a sample of readers).
+    `outside` and `projections` say what an edit appended or put in a head's place: see `AttentionCall`.
     """
 
     query: Float[Tensor, "batch head query d_head"]
@@ -36,6 +39,8 @@ class Told:
     mixed: Float[Tensor, "batch some_query head d_value"]
     scale: float
     log_sum_exp: Float[Tensor, "batch head query"] | None = None
+    outside: tuple[Outside, ...] = ()
+    projections: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,8 @@ class HeardRun:
     """One attention branch of a run, as an exact sum of messages.
 
     `message[h, q, k] = scale[q] * (weights[h, q, k] * value[h, k] * gate[q, h]) @ matrix[h]`, and the branch is their sum over
-    heads and keys plus `bias`. `gate` and `scale` are None where the family has none.
+    heads and keys plus `bias`. `gate` and `scale` are None where the family has none. `from_outside`: these messages came from
+    keys that an edit appended, not from the sequence's tokens.
     """
 
     step: Heard
@@ -54,6 +60,25 @@ class HeardRun:
     scale: Float[Tensor, "batch query"] | None
     out: Float[Tensor, "batch query d_model"]
     module: nn.Module = field(repr=False)
+    from_outside: bool = False
+
+    def split(self) -> list[HeardRun]:
+        """What was heard from the sequence's own tokens, and what from outside, each a branch of its own that adds up."""
+        told, extra = self.told, sum(one.count for one in self.told.outside)
+        if not extra or told.weights is None:
+            return [self]
+        keys = told.key.shape[2] - extra
+        weights, value = told.weights[..., keys:], told.value[:, :, keys:]
+        groups = weights.shape[1] // value.shape[1]
+        mixed = (weights @ value.repeat_interleave(groups, dim=1)).transpose(1, 2)
+        beyond = replace(told, key=told.key[:, :, keys:], value=value, weights=weights, sink=None, mixed=mixed)
+        outside = replace(self, told=beyond, bias=torch.zeros_like(self.bias), from_outside=True)
+        outside = replace(outside, out=outside.total())
+        own = replace(
+            told, key=told.key[:, :, :keys], value=told.value[:, :, :keys], weights=told.weights[..., :keys],
+            mixed=told.mixed - mixed, outside=(),
+        )  # fmt: skip
+        return [replace(self, told=own, out=self.out - outside.out), outside]
 
     def at(self, tokens: Tensor) -> HeardRun:
         """The same for some of the tokens: all that `total` needs."""

@@ -11,6 +11,19 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError
 
+CROSS, OUTSIDE = "_cross", "_outside"
+"""What a node of the tree is called after its stack: messages from another sequence of the model, or from outside (edits)."""
+
+
+def own_stack(name: str) -> str:
+    """The stack whose tokens read in a node of the tree."""
+    return name.removesuffix(CROSS).removesuffix(OUTSIDE)
+
+
+def is_own(name: str) -> bool:
+    """Whether the readers of a node hear their own stack's tokens in it."""
+    return own_stack(name) == name
+
 
 def tensor(array: xr.DataArray) -> Tensor:
     """An array of the recording as a tensor."""

@@ -16,7 +16,7 @@ from sociogram.models.branch import effective_matrix
 from sociogram.models.model import Model
 from sociogram.models.seam import Editor
 from sociogram.models.tokens import find_token
-from sociogram.watch.access import check_index, inputs_of, only_sequence, tensor
+from sociogram.watch.access import CROSS, OUTSIDE, check_index, inputs_of, only_sequence, own_stack, tensor
 from sociogram.watch.account import Messages
 
 Address = int | str
@@ -170,9 +170,15 @@ class Arrays:
         matrix = self._matrix(name, layer, dataset)
         width = matrix.shape[1]
         gate, scale = parts["head_gate"], parts["message_scale"]
+        weights, value = (
+            tensor(self.need(dataset, "weights"))[heads],
+            tensor(self.need(dataset, "value_vector"))[heads, :, :width],
+        )
+        if name.endswith(OUTSIDE):  # layers that hear fewer sources leave columns empty
+            weights, value = weights.nan_to_num(), value.nan_to_num()
         return Messages(
-            weights=tensor(self.need(dataset, "weights"))[heads],
-            value=tensor(self.need(dataset, "value_vector"))[heads, :, :width],
+            weights=weights,
+            value=value,
             matrix=matrix,
             bias=torch.zeros_like(out) if bool(bias.isnan().all()) else bias,
             out=out,
@@ -195,7 +201,7 @@ class Arrays:
 
     def layer_anatomy(self, layer: int, stack: str) -> Layer:
         """The anatomy of one layer of a stack of the tree."""
-        return self.anatomy.stack(stack.removesuffix("_cross"))[self.layer(layer, stack=stack)]
+        return self.anatomy.stack(own_stack(stack))[self.layer(layer, stack=stack)]
 
     def _counts(self) -> dict[str, int]:
         """Stacks with several sequences, and how many."""
@@ -217,7 +223,7 @@ class Arrays:
                 'or record with keep="qkv", which stores them'
             )
         own = self.layer_anatomy(layer, stack)
-        step = next(step for step in own.heard if step.cross == stack.endswith("_cross"))
+        step = next(step for step in own.heard if step.cross == stack.endswith(CROSS))
         like = tensor(dataset["value_vector"])
         heads, _, _, width = self.anatomy.heads[step.calls[0]]
         matrix = effective_matrix(self.model.hf, step, heads * width).to(device="cpu", dtype=like.dtype)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sociogram.core.errors import AccountError, RecordingError
 from sociogram.models.verify import TOLERANCE, relative_error, within
-from sociogram.watch.access import tensor
+from sociogram.watch.access import CROSS, OUTSIDE, is_own, tensor
 from sociogram.watch.recording import Recording
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def audit(rec: Recording) -> Audit:
         raise RecordingError(f'the audit needs {", ".join(sorted(missing))}, not kept here: record with keep="default"')
     rows = []
     for name in rec.stacks:
-        if name.endswith("_cross"):
+        if not is_own(name):
             continue
         for number in range(rec.stack(name).sizes.get("sequence", 1)):
             one = rec.sequence(number) if "sequence" in rec.stack(name).dims else rec
@@ -116,7 +116,7 @@ def _messages(rec: Recording, stack: str, index: int, status: str) -> tuple[list
     worst = 0.0
     if status != "closed":
         return parts, worst
-    for name in (stack, f"{stack}_cross"):
+    for name in (stack, stack + CROSS, stack + OUTSIDE):
         if name not in rec.stacks or not _listens(rec.stack(name), index):
             continue
         messages = rec.messages(index, stack=name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class StackBuilder:
     layers: tuple[Layer, ...]
     names: frozenset[str]
     cross: bool = False
+    outside: bool = False
+    senders: dict[tuple[tuple[str, ...], int], int] = field(default_factory=dict)
     rows: dict[str, Rows] = field(default_factory=dict)
     stops: list[tuple[int, str]] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
@@ -55,6 +58,7 @@ class StackBuilder:
         """The memory for a layer's weights, where it can be written to directly."""
         if (
             "weights" not in self.names
+            or call.outside
             or call.query.device.type != "cpu"
             or call.value.dtype not in (torch.float32, torch.float64)
         ):
@@ -65,13 +69,34 @@ class StackBuilder:
     def take(self, run: LayerRun) -> None:
         """Enter one layer of the run."""
         index = run.layer.index
-        if not self.cross:
+        if not (self.cross or self.outside):
             self._stream(index, run)
             self._entries(index, run)
         for group in run.groups:
             for heard in group.heard:
-                if heard.step.cross == self.cross:
-                    self._heard(index, heard)
+                if heard.from_outside == self.outside and heard.step.cross == self.cross:
+                    self._heard(index, self._in_columns(heard) if self.outside else heard)
+
+    @property
+    def sender_names(self) -> list[str]:
+        """What the senders from outside are called."""
+        return [name for (names, _), _ in self.senders.items() for name in names]
+
+    def _in_columns(self, heard: HeardRun) -> HeardRun:
+        """The same with every source's keys at the columns that it has in all layers."""
+        told, seen = heard.told, Counter[tuple[str, ...]]()
+        columns: list[int] = []
+        for one in told.outside:
+            source = one.names, seen[one.names]
+            seen[one.names] += 1
+            start = self.senders.setdefault(source, len(self.sender_names))
+            columns += range(start, start + one.count)
+        width, place = len(self.sender_names), torch.tensor(columns, device=told.value.device)
+        assert told.weights is not None
+        value = told.value.new_zeros(*told.value.shape[:2], width, told.value.shape[3]).index_copy_(2, place, told.value)
+        key = told.key.new_zeros(*told.key.shape[:2], width, told.key.shape[3]).index_copy_(2, place, told.key)
+        weights = told.weights.new_zeros(*told.weights.shape[:3], width).index_copy_(3, place, told.weights)
+        return replace(heard, told=replace(told, value=value, key=key, weights=weights))
 
     def _stream(self, index: int, run: LayerRun) -> None:
         if "residual" not in self.names:
@@ -194,11 +219,11 @@ def value_norms(
 
 
 def builders(anatomy: Anatomy, names: frozenset[str]) -> dict[str, list[StackBuilder]]:
-    """For each stack its builder, and a second one for cross-attention where the stack listens to another sequence."""
+    """For each stack its builder, one for what it hears from outside (edits), and one more where it listens to another sequence."""
     result: dict[str, list[StackBuilder]] = {}
     for stack in anatomy.stacks:
         layers = anatomy.stack(stack)
-        result[stack] = [StackBuilder(layers, names)]
+        result[stack] = [StackBuilder(layers, names), StackBuilder(layers, names, outside=True)]
         if any(step.cross for layer in layers for step in layer.heard):
             result[stack].append(StackBuilder(layers, names, cross=True))
     return result

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sociogram.core.errors import InputError, RecordingError
+from sociogram.watch.access import is_own
 from sociogram.watch.account import Messages
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class EdgeNumbers:
     def __init__(self, rec: Recording, stack: str, toward: str | int | None = None) -> None:
         """Of `stack`, and if `toward` is given, towards that token's logit."""
         self.rec, self.stack = rec, stack
-        self.cross = stack.endswith("_cross")
+        self.cross = not is_own(stack)
         self.directions: Tensor | None = None
         if toward is not None:
             from sociogram.watch.toward import logit_directions

@@ -8,11 +8,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sociogram.watch.access import tensor
+from sociogram.watch.access import CROSS, OUTSIDE, tensor
 from sociogram.watch.audit import stream
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
+
+BESIDE = {"from_source": CROSS, "from_outside": OUTSIDE}
+"""Columns for messages from elsewhere than the stack's own tokens, and the nodes that hold them."""
 
 
 def moves(rec: Recording) -> pd.DataFrame:
@@ -21,8 +24,9 @@ def moves(rec: Recording) -> pd.DataFrame:
     Returns:
         One row per layer and token: `layer, query, token, moved` (the model's own move), `from_others` (sum of messages from
         other tokens), `from_itself` (its messages to itself), `from_source` (from another sequence, where the stack listens to
-        one), `mlp`, `rest` (biases, norms, opaque mixers), `attention` (the whole attention branch) and `self_share`, the
-        token's own share of the summed norms of all messages that it heard (NaN in layers without messages).
+        one), `from_outside` (from what an edit let it hear besides), `mlp`, `rest` (biases, norms, opaque mixers), `attention`
+        (the branch's output, without what came from outside) and `self_share`, the token's own share of the summed norms of all
+        messages that it heard from its own sequence (NaN in layers without messages).
         `attrs["self_share_correlation"]` is Spearman's rank correlation, over tokens and layers, of `self_share` with the
         attention branch's move relative to the token's norm: `{"all": ..., "without_first": ...}`.
 
@@ -46,7 +50,7 @@ def _layer(rec: Recording, index: int) -> pd.DataFrame | None:
     if status == "unsupported":
         return None
     before, after = stream(rec, rec.main, index)
-    parts: dict[str, Tensor | None] = dict.fromkeys(("from_others", "from_itself", "from_source", "attention", "self_share"))
+    parts: dict[str, Tensor | None] = dict.fromkeys(("from_others", "from_itself", *BESIDE, "attention", "self_share"))
     rest: list[Tensor] = []
     if status == "closed":
         parts |= _heard(rec, index, rest)
@@ -68,7 +72,7 @@ def _layer(rec: Recording, index: int) -> pd.DataFrame | None:
             "relative": (columns["attention"] / before.norm(dim=-1)).numpy(),
         }
     )
-    return table if f"{rec.main}_cross" in rec.stacks else table.drop(columns="from_source")
+    return table.drop(columns=[column for column, suffix in BESIDE.items() if rec.main + suffix not in rec.stacks])
 
 
 def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor | None]:
@@ -83,11 +87,12 @@ def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor |
         "attention": messages.out,
         "self_share": own / norms.sum((0, 2)),
     }
-    cross = f"{rec.main}_cross"
-    if cross in rec.stacks and not bool(rec.stack(cross)["attention_out"].isel(layer=index).isnull().all()):
-        other = rec.messages(index, stack=cross)
-        heard["from_source"] = other.mixed()
-        rest.append(other.bias)
+    for column, suffix in BESIDE.items():
+        name = rec.main + suffix
+        if name in rec.stacks and not bool(rec.stack(name)["attention_out"].isel(layer=index).isnull().all()):
+            other = rec.messages(index, stack=name)
+            heard[column] = other.mixed()
+            rest.append(other.bias)
     return heard
 
 

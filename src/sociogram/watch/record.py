@@ -20,6 +20,7 @@ from sociogram.models.readout import Reader
 from sociogram.models.run import LayerRun
 from sociogram.models.seam import Editor, watching
 from sociogram.models.verify import closings
+from sociogram.watch.access import CROSS, OUTSIDE
 from sociogram.watch.account import name_the_gap
 from sociogram.watch.build import StackBuilder, builders
 from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory, kept_names
@@ -182,16 +183,18 @@ def _tree(
     nodes: dict[str, xr.Dataset] = {}
     for stack, pair in stacks.items():
         for builder in pair:
+            if builder.outside and not builder.rows:
+                continue
             dataset = builder.dataset()
             sizes = {str(dim): size for dim, size in dataset.sizes.items()}
-            tokens = stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross)
+            tokens = stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross, outside=builder.sender_names)
             nodes[_node(stack, builder)] = tokens.label(dataset)
     attributes = {"format": FORMAT, "main": anatomy.main, "stacks": list(nodes), "kept": sorted(names), **described(model)}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 
 def _node(stack: str, builder: StackBuilder) -> str:
-    return f"{stack}_cross" if builder.cross else stack
+    return stack + (CROSS if builder.cross else OUTSIDE if builder.outside else "")
 
 
 def _outputs(output: Any, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,18 +60,28 @@ class StackTokens:
 
 
 def stack_tokens(
-    model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], sizes: Mapping[str, int], stack: str, *, cross: bool
+    model: Model,
+    anatomy: Anatomy,
+    inputs: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    stack: str,
+    *,
+    cross: bool,
+    outside: Sequence[str] = (),
 ) -> StackTokens:
     """Name the tokens of a stack: by the ids of the text that has as many tokens, else by the stack's name and a number.
 
     Args:
         sizes: how many queries and keys (and sequences) the stack's arrays have.
         cross: whether the keys come from another sequence.
+        outside: the names of the keys where they come from outside the model's inputs.
     """
     sequences = sizes.get("sequence", 1)
     listens = any(step.cross for layer in anatomy.stack(stack) for step in layer.heard)
     own = _text(model, inputs, (sequences, sizes.get("query", -1)), decoder=listens)
     queries = own or Named.numbered(stack, sequences, sizes.get("query", 0))
+    if outside:
+        return StackTokens(queries, Named(np.array([list(outside)] * sequences, dtype=np.str_)))
     if not cross:
         same = sizes.get("key", -1) == queries.texts.shape[1]
         return StackTokens(queries, queries if same else Named.numbered("key", sequences, sizes.get("key", 0)))

@@ -17,7 +17,7 @@ from sociogram.core.errors import InputError, RecordingError
 from sociogram.models.anatomy import NormOp
 from sociogram.models.branch import scaled
 from sociogram.models.seam import unwatched
-from sociogram.watch.access import tensor
+from sociogram.watch.access import is_own, own_stack, tensor
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
@@ -79,8 +79,8 @@ def stream_of(rec: Recording, stack: str) -> Stream:
         RecordingError: the stream was not kept, or holds numbers that are not finite.
     """
     dataset = rec.stack(stack)
-    if stack.endswith("_cross"):
-        raise InputError(f"stack={stack!r} has no stream of its own: its readers are in {stack.removesuffix('_cross')!r}")
+    if not is_own(stack):
+        raise InputError(f"stack={stack!r} has no stream of its own: its readers are in {own_stack(stack)!r}")
     rec._one("flock()", stack)
     places = tensor(rec.need(dataset, "residual"))
     if not bool(places.isfinite().all()):

@@ -10,6 +10,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from jaxtyping import install_import_hook
 
 SHAPED = [
+    "core.medoids",
+    "models.outside",
     "core.linear",
     "models.attention",
     "models.frozen",

@@ -8,13 +8,17 @@ by number, slice, text, condition, or a list of these; what is left out means al
 
 from __future__ import annotations
 
+from sociogram.steering.base import Edit
+from sociogram.steering.clusters import Clusters as clusters
 from sociogram.steering.edits import Cut as cut
-from sociogram.steering.edits import Edit
 from sociogram.steering.edits import Force as force
 from sociogram.steering.edits import Mute as mute
 from sociogram.steering.edits import ScaleEdges as scale_edges
 from sociogram.steering.edits import ScaleHead as scale_head
 from sociogram.steering.edits import SetWeight as set_weight
+from sociogram.steering.heads import Freeze as freeze
+from sociogram.steering.heads import MeanAblate as mean_ablate
+from sociogram.steering.heads import Swap as swap
 from sociogram.steering.topology import Blocks as blocks
 from sociogram.steering.topology import Bottleneck as bottleneck
 from sociogram.steering.topology import Isolate as isolate
@@ -29,10 +33,13 @@ __all__ = [
     "Topology",
     "blocks",
     "bottleneck",
+    "clusters",
     "cut",
     "force",
+    "freeze",
     "from_json",
     "isolate",
+    "mean_ablate",
     "mute",
     "parse",
     "random",
@@ -40,6 +47,7 @@ __all__ = [
     "scale_head",
     "set_weight",
     "strided",
+    "swap",
     "to_json",
     "window",
 ]

@@ -21,11 +21,13 @@ class Outside:
         keep: factor per head on what was heard before, where the source has a softmax of its own; None where it joins the
             sequence's.
         gain: factor per head on what is heard from the source then.
+        source: who appended them.
     """
 
     names: tuple[str, ...]
     keep: Float[Tensor, " head"] | None = field(default=None, repr=False)
     gain: Float[Tensor, " head"] | None = field(default=None, repr=False)
+    source: object = field(default=None, repr=False)
 
     @property
     def count(self) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from numbers import Real
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -138,21 +140,48 @@ class Edit:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                parts.append(f"{field.name}={written(value) if field.name in ADDRESSES else str(value).replace(' ', '')}")
+                parts.append(f"{field.name}={written(value) if field.name in ADDRESSES else _written(value)}")
         return " ".join(parts)
 
     def as_plain(self) -> dict[str, Any]:
         """For JSON; `from_plain` reads it.
 
         Raises:
-            InputError: an address that is a function.
+            InputError: an address that is a function, or a value that is not stored anywhere (a recording in memory).
         """
         plain: dict[str, Any] = {"edit": self.name}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                plain[field.name] = as_plain(value) if field.name in ADDRESSES else value
+                plain[field.name] = as_plain(value) if field.name in ADDRESSES else self._plain(field.name, value)
         return plain
+
+    def _plain(self, name: str, value: Any) -> Any:
+        """A value for JSON."""
+        if isinstance(value, tuple | list):
+            return [self._plain(name, one) for one in value]
+        if isinstance(value, PathLike):
+            return fspath(value)
+        if hasattr(value, "as_plain"):
+            return value.as_plain()
+        if value is None or isinstance(value, str | bool | int | float):
+            return value
+        raise InputError(f"{self.name} {name}={value!r} cannot be stored as text: save it, and give its path instead")
+
+
+def _written(value: Any) -> str:
+    """A value as `sociogram steer --edit` takes it; what lives in memory only, in angle brackets."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(_written, value))
+    if isinstance(value, PathLike):
+        value = fspath(value)
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[\w./~-]+", value) else repr(value)
+    if hasattr(value, "as_plain"):
+        return str(value.as_plain()).replace(" ", "")
+    if value is None or isinstance(value, bool | int | float):
+        return str(value)
+    return f"<{type(value).__name__.lower()}>"
 
 
 def check_number(edit: str, name: str, value: Any) -> None:

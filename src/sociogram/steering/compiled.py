@@ -13,7 +13,6 @@ from torch import Tensor
 from sociogram.core.address import Places, indices, places
 from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.anatomy import Anatomy, Layer
-from sociogram.models.model import Model
 from sociogram.models.tokens import find_token
 from sociogram.steering.base import Edit
 
@@ -64,14 +63,21 @@ def _held(where: Places, at: range, texts: list[str]) -> Bool[Tensor, " token"]:
     return torch.tensor([where.holds(i, texts[i] if 0 <= i < len(texts) else None) for i in at], dtype=torch.bool)
 
 
-def compiled(edits: Sequence[Edit], model: Model, anatomy: Anatomy, texts: Mapping[str, list[str]], *, to_come: int = 0) -> Plan:
+def compiled(
+    edits: Sequence[Edit],
+    anatomy: Anatomy,
+    texts: Mapping[str, list[str]],
+    *,
+    materials: Sequence[Any] | None = None,
+    to_come: int = 0,
+) -> Plan:
     """Resolve every edit.
 
     Args:
         edits: in the order in which they act.
-        model: which they act in.
-        anatomy: the model's, for the inputs at hand.
+        anatomy: the model's.
         texts: the tokens of each stack.
+        materials: what each edit made ready (`Edit.ready`).
         to_come: how many tokens of the main stack may be generated.
 
     Raises:
@@ -87,7 +93,7 @@ def compiled(edits: Sequence[Edit], model: Model, anatomy: Anatomy, texts: Mappi
         edit.refuse(len(own) + later)
         query, key = (places(getattr(edit, axis), own, find_token, later, axis) for axis in ("query", "key"))
         _check_first(edit, key)
-        material = edit.ready(model)
+        material = None if materials is None else materials[number]
         for layer, step_calls in _layers(edit, anatomy):
             for call in step_calls:
                 heads = edit.heads(anatomy.heads[call][0])

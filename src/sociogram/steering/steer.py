@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import count
 from typing import Any, TypeVar, final
 
@@ -14,7 +15,7 @@ from sociogram.core.errors import InputError
 from sociogram.models.anatomy import Anatomy
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
-from sociogram.models.seam import Session, watching
+from sociogram.models.seam import Session, unwatched, watching
 from sociogram.steering.base import Edit
 from sociogram.steering.compiled import compiled
 from sociogram.steering.editor import PlanEditor, Tally
@@ -72,6 +73,12 @@ class Steered:
         self.model, self.edits = model, edits
         self._open = True
         self._receipt: Receipt | None = None
+
+    @cached_property
+    def _materials(self) -> list[Any]:
+        """What each edit needs beyond the calls, made ready once."""
+        with unwatched():
+            return [edit.ready(self.model) for edit in self.edits]
 
     @property
     def receipt(self) -> Receipt:
@@ -161,7 +168,7 @@ class Steered:
         self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally
     ) -> tuple[PlanEditor, Callable[[tuple[Any, ...], dict[str, Any]], None]]:
         texts, ids = self._texts(inputs)
-        plan = compiled(self.edits, self.model, self.model.find_anatomy(inputs), texts, to_come=to_come)
+        plan = compiled(self.edits, self.model.find_anatomy(inputs), texts, materials=self._materials, to_come=to_come)
         passes = count()
 
         def follow(_: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from sociogram.core.errors import InputError
-from sociogram.steering.edits import ADDRESSES, Cut, Edit, Force, Mute, ScaleEdges, ScaleHead, SetWeight, plain_fields
+from sociogram.steering.base import ADDRESSES, Edit, plain_fields
+from sociogram.steering.clusters import Clusters
+from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, SetWeight
+from sociogram.steering.heads import Freeze, MeanAblate, Swap
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Window
 
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
-        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, Window, Strided, Random, Blocks, Bottleneck, Isolate,
+        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Window, Strided, Random, Blocks, Clusters,
+        Bottleneck, Isolate,
     )
 }  # fmt: skip
 _WORD = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\s'"])+""")
@@ -116,7 +120,9 @@ def _one(text: str, whole: str) -> Any:
 
 
 def _value(text: str) -> Any:
+    """A number, a text in quotes or without, a mapping, or several with commas between them."""
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
-        return text
+        parts = _split(text)
+        return text if len(parts) == 1 else tuple(_value(part) for part in parts)

@@ -219,7 +219,7 @@ def value_norms(
 
 
 def builders(anatomy: Anatomy, names: frozenset[str]) -> dict[str, list[StackBuilder]]:
-    """For each stack its builder, one for what it hears from outside (edits), and one more where it listens to another sequence."""
+    """For each stack its builder, one for what edits let it hear, and one more where it listens to another sequence."""
     result: dict[str, list[StackBuilder]] = {}
     for stack in anatomy.stacks:
         layers = anatomy.stack(stack)

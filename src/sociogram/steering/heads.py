@@ -1,0 +1,243 @@
+"""Edits of whole heads: silenced to their mean, made to listen as in another run or as another head does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sociogram.core.address import indices
+from sociogram.core.errors import InputError
+from sociogram.models.attention import AttentionCall
+from sociogram.models.outside import Outside
+from sociogram.models.seam import watching
+from sociogram.steering.base import Edit, Scene
+from sociogram.steering.source import given_recording, recording
+
+if TYPE_CHECKING:
+    from sociogram.models.model import Model
+    from sociogram.watch.recording import Recording
+
+_HEADS = frozenset(("layer", "head", "query"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanAblate(Edit):
+    """Replace what heads tell by the mean of what they tell over reference texts, the same for every reader.
+
+    `reference`: texts that the plain model reads once, when the edit first acts; the mean is over all their tokens, the first
+    one included. The mean is heard as a message from outside (`<mean>`), so that the account still adds up.
+
+    Misleads: a mean is a place that no token need ever have been at; and what later heads make of it is not what they would do
+    without this head.
+    """
+
+    name: ClassVar[str] = "mean_ablate"
+    takes: ClassVar[frozenset[str]] = _HEADS
+    reference: Any
+
+    def check(self) -> None:
+        """At least one text."""
+        texts = (self.reference,) if isinstance(self.reference, str) else self.reference
+        if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) and text for text in texts):
+            raise InputError(f"mean_ablate reference={self.reference!r}: give the texts to take the mean over, at least one")
+        object.__setattr__(self, "reference", tuple(texts))
+
+    def ready(self, model: Model) -> dict[tuple[str, int], Tensor]:
+        """Each call's mean, `[head, d_value]`."""
+        listener = _Means()
+        for text in self.reference:
+            with torch.no_grad(), watching(model.hf, [listener]):
+                model.hf(**model.encode(text))
+        return {name: total / listener.counts[name] for name, total in listener.totals.items()}
+
+    def reweighs(self) -> bool:
+        """Always."""
+        return True
+
+    def changes(self, scene: Scene) -> AttentionCall:
+        """One key more, which tells each head its mean."""
+        call = by_head(scene.call)
+        mean = scene.material[call.name].to(call.value)[None, :, None].expand(len(call.value), -1, -1, -1)
+        key = torch.cat([call.key, torch.zeros_like(call.key[:, :, :1])], 2)
+        outside = (*call.outside, Outside(("<mean>",), source=self))
+        closed = ~scene.readers[None, :, :, None]
+        cut = torch.zeros(1, 1, 1, call.key.shape[2], dtype=torch.bool, device=closed.device) if call.cut is None else call.cut
+        cut = torch.cat([cut.expand(len(cut), *closed.shape[1:3], -1), closed.expand(len(cut), -1, -1, -1)], -1)
+        return replace(call, key=key, value=torch.cat([call.value, mean], 2), outside=outside, cut=cut)
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
+        """The mean and nothing else, for the readers addressed that hear anything."""
+        rows = region.any(-1)
+        changed = weights.masked_fill(rows[..., None], 0.0)
+        place = appended(scene.call, self)
+        changed[..., place] = torch.where(rows, 1.0, changed[..., place])
+        return changed, None if sink is None else sink.masked_fill(rows, 0.0)
+
+
+class _Means:
+    """Sums what each head tells, over the tokens of all passes. An observer of the seam."""
+
+    def __init__(self) -> None:
+        self.totals: dict[tuple[str, int], Tensor] = {}
+        self.counts: dict[tuple[str, int], int] = {}
+
+    def wants_weights(self, call: AttentionCall) -> bool:
+        return False
+
+    def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
+        total = output.double().sum((0, 1))
+        self.totals[call.name] = self.totals.get(call.name, torch.zeros_like(total)) + total
+        self.counts[call.name] = self.counts.get(call.name, 0) + output.shape[0] * output.shape[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freeze(Edit):
+    """Make heads listen as they did in another run, whatever is told now: their pattern is the recording's.
+
+    `source`: a recording with as many tokens (or the path of a saved one); `source_layer` and `source_head` take another head's
+    pattern, the same layer's and head's when left out. In prefill only, since the pattern is of the whole prompt.
+    """
+
+    name: ClassVar[str] = "freeze"
+    takes: ClassVar[frozenset[str]] = _HEADS
+    decodes: ClassVar[bool] = False
+    source: Any
+    source_layer: int | None = None
+    source_head: int | None = None
+
+    def check(self) -> None:
+        """A recording or a path."""
+        given_recording("freeze", self.source)
+
+    def ready(self, model: Model) -> Recording:
+        """The recording."""
+        return recording(f"{self}", self.source)
+
+    def reweighs(self) -> bool:
+        """Always."""
+        return True
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
+        """The recorded rows, for the readers addressed."""
+        old = self._pattern(scene).to(weights)
+        rows = region.any(-1)
+        hidden = (old != 0) & ~region[..., : old.shape[-1]].any(0) & rows.any(0)[..., None]
+        if bool(hidden.any()):
+            raise InputError(f"`{self}`: in the recording, tokens hear what the mask hides from them here (layer {scene.layer})")
+        wide = torch.nn.functional.pad(old, (0, weights.shape[-1] - old.shape[-1]))
+        changed = torch.where(rows[..., None], wide, weights)
+        return changed, None if sink is None else torch.where(rows, (1 - wide.sum(-1)).clamp_min(0), sink)
+
+    def _pattern(self, scene: Scene) -> Float[Tensor, "head query key"]:
+        array = pattern(self, scene.material, scene.layer if self.source_layer is None else self.source_layer)
+        heads = scene.wanted.shape[0]
+        if self.source_head is None and array.shape[0] != heads:
+            raise InputError(f"`{self}`: the recording has {array.shape[0]} heads and this layer {heads}: give source_head=")
+        found = array if self.source_head is None else array[indices(self.source_head, len(array), "head")].expand(heads, -1, -1)
+        here = len(scene.queries), len(scene.keys)
+        if found.shape[1:] != here:
+            raise InputError(
+                f"`{self}`: the recording has {found.shape[1]} readers and {found.shape[2]} senders, this run {here[0]} and "
+                f"{here[1]}: record a prompt of as many tokens"
+            )
+        return found
+
+
+def pattern(edit: Edit, rec: Recording, layer: int) -> Float[Tensor, "head query key"]:
+    """The recorded attention weights of one layer.
+
+    Raises:
+        InputError: they were not kept, the layer has none, or the recording holds several prompts.
+    """
+    dataset = rec.dataset
+    if "weights" not in dataset or "sequence" in dataset.dims:
+        raise InputError(f"`{edit}`: the recording must hold one prompt with its weights: record it with keep='default'")
+    number = indices(layer, dataset.sizes["layer"], "layer")[0]
+    array = torch.from_numpy(dataset["weights"].isel(layer=number).values)
+    array = array[~array.isnan().flatten(1).all(1)]
+    if not len(array):
+        raise InputError(f"`{edit}`: layer {number} of the recording has no token-token matrix")
+    return array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swap(Edit):
+    """Let two heads of a layer change places: `head` and `other`.
+
+    `what="pattern"`: each listens to those that the other listens to, and tells its own values of them; `"values"`: each listens
+    as before and tells the other's values through its own output projection; `"both"`: what each head comes to goes out through
+    the other's projection. (With their projections too nothing would change.)
+
+    Misleads: a head's values are coordinates that only its own output projection can read.
+    """
+
+    name: ClassVar[str] = "swap"
+    takes: ClassVar[frozenset[str]] = _HEADS
+    other: int
+    what: Literal["pattern", "values", "both"] = "pattern"
+
+    def check(self) -> None:
+        """Two heads."""
+        if self.what not in ("pattern", "values", "both"):
+            raise InputError(f"swap what={self.what!r}: choose pattern, values or both")
+        for name in ("head", "other"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
+                raise InputError(f"swap {name}={getattr(self, name)!r}: it takes one head by number, as in head=3 other=7")
+        if self.what != "pattern" and self.query is not None:
+            raise InputError(f'swap what="{self.what}" is of all readers: values are told to everybody (leave query= out)')
+
+    def heads(self, count: int) -> tuple[int, ...]:
+        """Both."""
+        first, second = (indices(head, count, "head")[0] for head in (self.head, self.other))
+        if first == second:
+            raise InputError(f"`{self}`: that is one head; give two of the {count}")
+        return first, second
+
+    def changes(self, scene: Scene) -> AttentionCall | None:
+        """Values exchanged."""
+        if self.what == "pattern":
+            return None
+        call = by_head(scene.call)
+        return replace(call, value=call.value[:, self._order(call.value.shape[1])])
+
+    def reweighs(self) -> bool:
+        """Where patterns are exchanged."""
+        return self.what != "values"
+
+    def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
+        """Rows exchanged."""
+        order, rows = self._order(weights.shape[1]), region.any(-1)
+        changed = torch.where(rows[..., None], weights[:, order], weights)
+        return changed, None if sink is None else torch.where(rows, sink[:, order], sink)
+
+    def _order(self, count: int) -> list[int]:
+        first, second = self.heads(count)
+        order = list(range(count))
+        order[first], order[second] = second, first
+        return order
+
+
+def by_head(call: AttentionCall) -> AttentionCall:
+    """The call with keys and values of its own for every query head."""
+    if call.group == 1:
+        return call
+    key, value = (part.repeat_interleave(call.group, dim=1) for part in (call.key, call.value))
+    return replace(call, key=key, value=value)
+
+
+def appended(call: AttentionCall, edit: Edit) -> int:
+    """The first key that an edit appended."""
+    start = call.keys
+    for one in call.outside:
+        if one.source is edit:
+            return start
+        start += one.count
+    raise AssertionError("the edit appended nothing")
+
+
+__all__ = ["Freeze", "MeanAblate", "Swap", "appended", "by_head", "pattern"]

@@ -1,0 +1,111 @@
+"""Where heads can listen besides their own sequence: stored pasts, recordings, memories."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sociogram.core.errors import InputError
+from sociogram.models.anatomy import Anatomy
+from sociogram.watch.recording import Recording
+from sociogram.watch.stored import open_recording
+
+if TYPE_CHECKING:
+    from sociogram.models.model import Model
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Keys and values that are not the prompt's own, with the names and positions of their tokens. A `Past` is one."""
+
+    @property
+    def names(self) -> list[str]:
+        """What its tokens are called, one each."""
+
+    @property
+    def positions(self) -> Int[Tensor, " token"]:
+        """At which positions its keys were made."""
+
+    def told(
+        self, name: tuple[str, int]
+    ) -> tuple[Float[Tensor, "kv_head token d_head"], Float[Tensor, "kv_head token d_value"]] | None:
+        """Keys (position-encoded at `positions`) and values for one attention call; None where it has none."""
+
+
+class RecordingSource:
+    """The tokens of a recording as a source: needs `keep="qkv"`. One key and value per query head."""
+
+    def __init__(self, rec: Recording, anatomy: Anatomy) -> None:
+        """`anatomy`: of the model that is to hear them.
+
+        Raises:
+            InputError: keys or values were not kept, or several prompts.
+        """
+        missing = [name for name in ("key_vector", "value_vector") if name not in rec.dataset]
+        if missing or "sequence" in rec.dataset.dims:
+            raise InputError(
+                f"a recording to listen to must hold one prompt with keys and values ({', '.join(missing) or 'one prompt'} "
+                'is missing): record it with keep="qkv"'
+            )
+        self.rec = rec
+        self._layers = {call: layer.index for layer in anatomy.stack(anatomy.main) for step in layer.heard for call in step.calls}
+
+    @property
+    def names(self) -> list[str]:
+        """The recorded tokens."""
+        return [str(token) for token in self.rec.dataset["key_token"].values]
+
+    @property
+    def positions(self) -> Tensor:
+        """From 0."""
+        return torch.arange(self.rec.dataset.sizes["key"])
+
+    def told(self, name: tuple[str, int]) -> tuple[Tensor, Tensor] | None:
+        """The recorded layer with this call's number."""
+        layer = self._layers.get(name)
+        if layer is None or layer >= self.rec.dataset.sizes["layer"]:
+            return None
+        row = self.rec.dataset.isel(layer=layer)
+        key, value = (torch.from_numpy(row[part].values) for part in ("key_vector", "value_vector"))
+        return None if bool(key.isnan().all()) else (_present(key), _present(value))
+
+
+def _present(array: Tensor) -> Tensor:
+    """Without the heads and channels that narrower layers lack."""
+    array = array[~array.isnan().flatten(1).all(1)]
+    return array[..., ~array.isnan().flatten(0, 1).all(0)]
+
+
+def source_of(edit: str, given: Any, model: Model) -> Source:
+    """A source from what users give: a source itself, a recording, or the path of a saved one.
+
+    Raises:
+        InputError: none of these, or a file that is neither a past nor a recording.
+    """
+    if isinstance(given, Recording):
+        return RecordingSource(given, model.anatomy)
+    if isinstance(given, str | PathLike):
+        return RecordingSource(open_recording(Path(given)), model.anatomy)
+    if isinstance(given, Source):
+        return given
+    raise InputError(f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, or the path of a saved one")
+
+
+def given_recording(edit: str, given: Any) -> None:
+    """Refuse what is neither a recording nor a path.
+
+    Raises:
+        InputError: with what to give.
+    """
+    if not isinstance(given, Recording | str | PathLike):
+        raise InputError(f"{edit} source={given!r}: give a recording, or the path of a saved one")
+
+
+def recording(edit: str, given: Any) -> Recording:
+    """The recording given, or the one saved at a path."""
+    return given if isinstance(given, Recording) else open_recording(Path(given))

@@ -1,0 +1,198 @@
+"""Edits of whole heads and clusters, each against the same thing made another way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sociogram as sg
+from sociogram import edits
+from sociogram.core.medoids import medoids
+from tests.models.conftest import tiny_llama
+from tests.watch.conftest import specimen
+
+IDS = [5, 9, 17, 3, 44, 21, 8, 30]
+REFERENCE = ("The cat sat on the mat.", "Rain fell all night over the city")
+
+
+@pytest.fixture
+def llama() -> sg.Model:
+    return sg.load(tiny_llama())
+
+
+def outputs(model: sg.Model, layer: int, change: object, what: object) -> torch.Tensor:
+    """The oracle: logits with the input of one layer's output projection changed by a plain hook."""
+
+    def hook(_: object, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        return (change(args[0].clone()),)  # type: ignore[operator]
+
+    handle = model.hf.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(hook)
+    try:
+        return model.logits(what)  # type: ignore[arg-type]
+    finally:
+        handle.remove()
+
+
+def test_a_mean_is_what_a_hook_would_put_there(smollm: sg.Model) -> None:
+    seen: list[torch.Tensor] = []
+    projection = smollm.hf.model.layers[4].self_attn.o_proj
+    handle = projection.register_forward_pre_hook(lambda _, args: seen.append(args[0][0, :, 2 * 64 : 3 * 64].double()))
+    for text in REFERENCE:
+        smollm.logits(text)
+    handle.remove()
+    mean = torch.cat(seen).mean(0).float()
+
+    def change(x: torch.Tensor) -> torch.Tensor:
+        x[0, 3:, 2 * 64 : 3 * 64] = mean
+        return x
+
+    text = "The Eiffel Tower is located in the city of"
+    edit = edits.mean_ablate(layer=4, head=2, query=slice(3, None), reference=REFERENCE)
+    with sg.steer(smollm, edit) as steered:
+        ours = steered.logits(text)
+        rec = steered.record(text)
+    torch.testing.assert_close(ours, outputs(smollm, 4, change, text), atol=2e-3, rtol=1e-4)
+    assert float((ours - smollm.logits(text)).abs().max()) > 1e-2
+    outside = rec.stack(f"{rec.main}_outside")
+    assert outside["key_token"].values.tolist() == ["<mean>"]
+    np.testing.assert_allclose(outside["weights"].sel(layer=4, head=2).values[:, 0], [0, 0, 0, *[1] * (len(rec.tokens) - 3)])
+    assert float(rec.dataset["weights"].sel(layer=4, head=2).values[3:].max()) == 0
+    assert rec.audit().max_relative_error < 2e-4
+    assert rec.null_drift() < 1e-3
+    moves = rec.moves()
+    heard = moves[moves["from_outside"] > 0]
+    assert set(heard["layer"]) == {4}
+    assert set(heard["query"]) == set(range(3, len(rec.tokens)))
+    assert rec.attribution(" Paris").attrs["logit"] == pytest.approx(
+        float(ours[-1, smollm.encode(" Paris")["input_ids"][0, 0]]), abs=2e-3
+    )
+
+
+def test_a_recording_with_senders_from_outside_comes_back_from_disk(smollm: sg.Model, tmp_path: Path) -> None:
+    with sg.steer(smollm, edits.mean_ablate(layer=(4, 9), head=2, reference=REFERENCE[0])) as steered:
+        rec = steered.record("The Eiffel Tower is")
+    rec.save(tmp_path / "r.zarr")
+    again = sg.open_recording(tmp_path / "r.zarr", model=smollm)
+    assert again.audit().max_relative_error == pytest.approx(rec.audit().max_relative_error, rel=0.1)
+    edges = again.edges(stack=f"{rec.main}_outside", top=None)
+    assert set(edges["layer"]) == {4, 9}
+    assert edges["pull"].isna().all()
+
+
+def test_means_need_texts() -> None:
+    for odd in ((), [""], [3], 5):
+        with pytest.raises(sg.InputError, match="give the texts to take the mean over"):
+            edits.mean_ablate(reference=odd)
+
+
+def test_frozen_patterns_are_those_of_the_other_run(llama: sg.Model, tmp_path: Path) -> None:
+    other = [7, 2, 40, 11, 5, 33, 9, 12]
+    source = sg.record(llama, other)
+    with sg.steer(llama, edits.freeze(layer=1, head=(0, 3), query=slice(2, None), source=source)) as steered:
+        rec = steered.record(IDS)
+    plain = sg.record(llama, IDS)
+    weights, before, theirs = (r.dataset["weights"].values[1] for r in (rec, plain, source))
+    np.testing.assert_array_equal(weights[[0, 3], 2:], theirs[[0, 3], 2:])
+    np.testing.assert_allclose(weights[[1, 2]], before[[1, 2]], atol=1e-6)
+    np.testing.assert_allclose(weights[[0, 3], :2], before[[0, 3], :2], atol=1e-6)
+    assert rec.audit().max_relative_error < 1e-4
+    source.save(tmp_path / "source.zarr")
+    path = str(tmp_path / "source.zarr")
+    edit = edits.parse(f"freeze layer=1 head=0,3 query=2: source={path}")
+    assert edits.from_json(edits.to_json([edit])) == [edit] == [edits.parse(str(edit))]
+    with sg.steer(llama, edit) as steered:
+        np.testing.assert_array_equal(steered.record(IDS).dataset["weights"].values, rec.dataset["weights"].values)
+    with sg.steer(llama, edits.freeze(source=plain)) as steered:  # its own patterns: nothing changes
+        torch.testing.assert_close(steered.logits(IDS), llama.logits(IDS), atol=1e-5, rtol=0)
+
+
+def test_freeze_refuses_what_does_not_fit(llama: sg.Model) -> None:
+    short = sg.record(llama, IDS[:5])
+    with sg.steer(llama, edits.freeze(source=short)) as steered:
+        with pytest.raises(sg.InputError, match="the recording has 5 readers and 5 senders, this run 8 and 8"):
+            steered.logits(IDS)
+        with pytest.raises(sg.InputError, match="cannot act while the model writes"):
+            steered.generate(IDS, max_new_tokens=2)
+    with sg.steer(llama, edits.freeze(source=short, source_layer=9)) as steered, pytest.raises(sg.InputError, match="no layer 9"):
+        steered.logits(IDS)
+    with pytest.raises(sg.InputError, match="give a recording, or the path"):
+        edits.freeze(source=3)
+    with pytest.raises(sg.InputError, match="cannot be stored as text: save it"):
+        edits.to_json([edits.freeze(source=short)])
+    bert = sg.load(specimen("bert").model)
+    both = sg.record(bert, {"input_ids": torch.tensor([IDS])})
+    edit = edits.freeze(layer=0, source=both, source_head=0)
+    with sg.steer(llama, edit) as steered, pytest.raises(sg.InputError, match="tokens hear what the mask hides from them"):
+        steered.logits(IDS)
+
+
+@pytest.mark.parametrize("what", ["pattern", "values", "both"])
+def test_swapped_heads(llama: sg.Model, what: str) -> None:
+    """Against q, k and v of the projections exchanged by hand, in a model without grouped queries."""
+    model = sg.load(tiny_llama(num_key_value_heads=4))
+    ours = {}
+    with sg.steer(model, edits.swap(layer=1, head=0, other=2, what=what)) as steered:
+        ours = steered.logits(IDS)
+        assert set(steered.receipt.edits["head"]) == {0, 2}
+    attention = model.hf.model.layers[1].self_attn
+    width = attention.head_dim
+    order = [2, 1, 0, 3]
+    rows = torch.cat([torch.arange(width) + width * head for head in order])
+    changed = {"pattern": ("q_proj", "k_proj"), "values": ("v_proj",), "both": ("q_proj", "k_proj", "v_proj")}[what]
+    with torch.no_grad():
+        for name in changed:
+            projection = getattr(attention, name)
+            projection.weight.copy_(projection.weight[rows].clone())
+    torch.testing.assert_close(ours, model.logits(IDS), atol=1e-5, rtol=0)
+
+
+def test_swap_takes_two_heads(llama: sg.Model) -> None:
+    with sg.steer(llama, edits.swap(layer=0, head=1, other=1)) as steered, pytest.raises(sg.InputError, match="that is one head"):
+        steered.logits(IDS)
+    with sg.steer(llama, edits.swap(layer=0, head=1, other=7)) as steered, pytest.raises(sg.InputError, match="no head 7"):
+        steered.logits(IDS)
+    with pytest.raises(sg.InputError, match="takes one head by number"):
+        edits.swap(head=(0, 1), other=2)
+    with pytest.raises(sg.InputError, match="choose pattern, values or both"):
+        edits.swap(head=0, other=1, what="keys")
+    with pytest.raises(sg.InputError, match="values are told to everybody"):
+        edits.swap(head=0, other=1, what="values", query=3)
+
+
+def test_medoids_are_the_middles_of_what_lies_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    middles = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]])
+    points = torch.cat([middles[:, None] + torch.randn(3, 9, 2, generator=generator), middles[:, None]], 1).flatten(0, 1)
+    chosen, labels = medoids(points, 3)
+    assert [len(set(labels[10 * i : 10 * i + 10].tolist())) for i in range(3)] == [1, 1, 1]
+    for number, place in enumerate(chosen.tolist()):
+        own = points[labels == labels[place]]
+        costs = torch.cdist(own, own).sum(1)
+        assert float(torch.cdist(points[place][None], own).sum()) == pytest.approx(float(costs.min()))
+        assert labels[place] == number
+    assert medoids(points, 100)[0].tolist() == list(range(30))
+    same = medoids(torch.ones(4, 2), 2)
+    assert same[0].tolist() == [0, 1]
+    assert sorted(set(same[1].tolist())) == [0, 1]
+
+
+def test_clusters_hear_their_own_and_the_representatives(llama: sg.Model) -> None:
+    plain = sg.record(llama, IDS, keep="qkv")
+    with sg.steer(llama, edits.clusters(layer=0, count=3)) as steered:
+        rec = steered.record(IDS)
+        assert int(steered.receipt.edits["addressed"].sum()) == 4 * 36
+    for head in range(4):
+        keys = torch.from_numpy(plain.dataset["key_vector"].sel(layer=0, head=head).values)
+        chosen, labels = medoids(keys, 3)
+        kept = (labels[:, None] == labels[None]) | torch.isin(torch.arange(8), chosen)[None]
+        heard = rec.dataset["weights"].sel(layer=0, head=head).values > 0
+        np.testing.assert_array_equal(heard, (kept & torch.ones(8, 8).tril().bool()).numpy())
+    with sg.steer(llama, edits.clusters(count=8)) as steered:  # everybody represents himself
+        torch.testing.assert_close(steered.logits(IDS), llama.logits(IDS), atol=1e-5, rtol=0)
+    with sg.steer(llama, edits.clusters(count=9)) as steered, pytest.raises(sg.InputError, match="too few for 9 clusters"):
+        steered.logits(IDS)
+    with sg.steer(llama, edits.clusters(count=2)) as steered, pytest.raises(sg.InputError, match="while the model writes"):
+        steered.generate(IDS, max_new_tokens=2)

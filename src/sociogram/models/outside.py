@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,7 @@ class Outside:
         return self.keep is None
 
 
+@runtime_checkable
 class Softmax(Protocol):
     """Weights and sink weights of rows of scores."""
 

@@ -11,6 +11,7 @@ from jaxtyping import install_import_hook
 
 SHAPED = [
     "core.linear",
+    "core.schedule",
     "models.attention",
     "models.frozen",
     "models.readout",

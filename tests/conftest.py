@@ -13,6 +13,7 @@ SHAPED = [
     "core.medoids",
     "models.outside",
     "core.linear",
+    "core.schedule",
     "models.attention",
     "models.frozen",
     "models.readout",

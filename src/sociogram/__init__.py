@@ -24,11 +24,13 @@ if TYPE_CHECKING:
         UnsafeModelError,
         UnsupportedModelError,
     )
+    from sociogram.core.schedule import Schedule
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
     from sociogram.models.loading import load
     from sociogram.models.model import Model
     from sociogram.steering.compare import Comparison, compare
+    from sociogram.steering.past import Past
     from sociogram.steering.receipt import Receipt
     from sociogram.steering.steer import Steered, steer
     from sociogram.studio.page import to_html
@@ -56,6 +58,8 @@ _HOME = {
     "Receipt": "steering.receipt",
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
     "to_html": "studio.page",
+    "Schedule": "core.schedule",
+    "Past": "steering.past",
     **dict.fromkeys(
         (
             "AccountError", "EditDidNotLand", "InputError", "MemoryLimitError", "MissingExtraError", "ModelNotFoundError",
@@ -80,9 +84,11 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelNotFoundError",
+    "Past",
     "Receipt",
     "Recording",
     "RecordingError",
+    "Schedule",
     "Selection",
     "SociogramError",
     "Steered",

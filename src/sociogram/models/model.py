@@ -17,6 +17,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError
 from sociogram.models import examine, inputs
 from sociogram.models.anatomy import Anatomy
+from sociogram.models.continuing import Readable, copies
 from sociogram.models.inputs import Promptable
 from sociogram.models.quiet import quiet
 from sociogram.models.tokens import token_texts
@@ -139,8 +140,13 @@ class Model:
         """Token ids as people read them."""
         return token_texts(self.tokenizer, ids)
 
-    def logits(self, what: Promptable) -> Tensor:
+    def logits(self, what: Promptable | None, *, past: Readable | None = None) -> Tensor:
         """Logits of the plain model, nothing recorded or edited, without gradient.
+
+        Args:
+            what: one or several prompts, in any form that `encode` takes.
+            past: a `Past` of this model that the tokens are read on from; the logits are those of the new tokens then (with None
+                for `what`, of the last cached token, read again).
 
         Returns:
             `[query, vocabulary]` for one sequence, `[sequence, query, vocabulary]` for several, in the model's type
@@ -150,7 +156,7 @@ class Model:
             InputError: as `encode`; or the model gives no logits per token.
         """
         with torch.no_grad():
-            output = self.hf(**self.encode(what))
+            output = self.hf(**self._arguments(what, past))
         logits: Tensor | None = getattr(output, "logits", None)
         if logits is None or logits.dim() != 3:
             has = ", ".join(f"{name} {list(value.shape)}" for name, value in output.items() if hasattr(value, "shape"))
@@ -160,12 +166,26 @@ class Model:
             )
         return logits[0] if len(logits) == 1 else logits
 
-    def generate(self, text: Promptable, *, max_new_tokens: int = 32, **kwargs: Any) -> str:
+    def _arguments(self, what: Promptable | None, past: Readable | None) -> dict[str, Any]:
+        given = self._given(what, past)
+        return given if past is None else past.arguments(given)
+
+    def _given(self, what: Promptable | None, past: Readable | None) -> dict[str, Tensor]:
+        """The tokens and their mask: of the past too, where there is one."""
+        if past is not None:
+            past.check_model(self.hf)
+            return past.whole(what)
+        if what is None:
+            raise InputError("nothing to read: give a prompt (None stands for the last token of a past)")
+        return self.encode(what)
+
+    def generate(self, text: Promptable | None, *, max_new_tokens: int = 32, past: Readable | None = None, **kwargs: Any) -> str:
         """Continue one prompt with the plain model and return only what is new, special tokens left out.
 
         Args:
             text: one prompt, in any form that `encode` takes.
             max_new_tokens: stop there if the model has not ended before.
+            past: a `Past` of this model that the prompt is read on from.
             **kwargs: passed to the model's own `generate`. Greedy (`do_sample=False`) unless they say otherwise.
 
         Raises:
@@ -173,7 +193,7 @@ class Model:
                 not enough positions for the prompt and the new tokens.
         """
         tokenizer = self._generator()
-        given = self.encode(text)
+        given = self._given(text, past)
         prompt = given.get("decoder_input_ids", given.get("input_ids"))
         if any(len(value) != 1 for value in given.values()):
             raise InputError("generate() continues one prompt at a time, and several were given")
@@ -182,6 +202,8 @@ class Model:
         end = self.hf.generation_config.eos_token_id
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end[0] if isinstance(end, list) else end
         options = {"do_sample": False, "pad_token_id": pad, "max_new_tokens": max_new_tokens} | kwargs
+        if past is not None:
+            options |= past.generation(given, max_new_tokens, copies(self.hf, kwargs))
         with quiet(), torch.no_grad():
             ids = self.hf.generate(**given, **options)
         return str(tokenizer.decode(ids[0, length:], skip_special_tokens=True))

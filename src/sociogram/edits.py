@@ -8,6 +8,8 @@ by number, slice, text, condition, or a list of these; what is left out means al
 
 from __future__ import annotations
 
+from sociogram.steering.attend import AddHead as add_head
+from sociogram.steering.attend import Attend as attend
 from sociogram.steering.base import Edit
 from sociogram.steering.clusters import Clusters as clusters
 from sociogram.steering.edits import Cut as cut
@@ -19,6 +21,7 @@ from sociogram.steering.edits import SetWeight as set_weight
 from sociogram.steering.heads import Freeze as freeze
 from sociogram.steering.heads import MeanAblate as mean_ablate
 from sociogram.steering.heads import Swap as swap
+from sociogram.steering.source import Source
 from sociogram.steering.topology import Blocks as blocks
 from sociogram.steering.topology import Bottleneck as bottleneck
 from sociogram.steering.topology import Isolate as isolate
@@ -30,7 +33,10 @@ from sociogram.steering.written import from_json, parse, to_json
 
 __all__ = [
     "Edit",
+    "Source",
     "Topology",
+    "add_head",
+    "attend",
     "blocks",
     "bottleneck",
     "clusters",

@@ -22,7 +22,7 @@ from sociogram.models.attention import AttentionCall, additive
 from sociogram.models.examine import forward_arguments, probe_inputs
 from sociogram.models.inputs import max_positions, takes
 from sociogram.models.quiet import quiet
-from sociogram.models.turning import Capture, Name, Table, Turn, capture, find_turn, replayed
+from sociogram.models.turning import Capture, Name, Table, Turn, capture, find_turn, mirrored, replayed
 from sociogram.models.verify import TOLERANCE
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Rotation:
         Args:
             name: the call at the seam, by module path and call number.
             keys: as the seam shows them, after position encoding.
-            old, new: where each token was encoded, and where it shall be.
+            old, new: where each token was encoded, and where it shall be; below 0 for places before the first (no text can be
+                run there; the turn by -p is the inverse of that by p).
 
         Raises:
             InputError: positions that the model cannot move keys between, with the reason; an unknown call.
@@ -106,6 +107,8 @@ class Rotation:
         return self.turns[name]
 
     def _table(self, name: Name, positions: Tensor) -> Table:
+        if int(positions.min()) < 0:
+            return mirrored(self._table(name, positions.abs()), positions < 0)
         self._check(positions)
         turn, wanted = self.turns[name], tuple(positions.tolist())
         assert turn is not None

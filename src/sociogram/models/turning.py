@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sociogram.models.attention import AttentionCall
@@ -55,6 +55,12 @@ class Turn:
         cos, sin = map(_wide, table)
         square = cos**2 + sin**2
         return self.apply(keys, (cos / square, -sin / square))
+
+
+def mirrored(table: Table, where: Bool[Tensor, " token"]) -> Table:
+    """The table with the turns of some tokens the other way round."""
+    turned = torch.where(where.to(table[-1].device)[:, None], table[-1].conj() if len(table) == 1 else -table[-1], table[-1])
+    return (*table[:-1], turned)
 
 
 def _wide(tensor: Tensor) -> Tensor:

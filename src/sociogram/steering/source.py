@@ -88,12 +88,20 @@ def source_of(edit: str, given: Any, model: Model) -> Source:
         InputError: none of these, or a file that is neither a past nor a recording.
     """
     if isinstance(given, Recording):
-        return RecordingSource(given, model.anatomy)
+        return RecordingSource(given, given.anatomy if given.model is model else model.anatomy)
     if isinstance(given, str | PathLike):
-        return RecordingSource(open_recording(Path(given)), model.anatomy)
+        return _loaded(Path(given), model)
     if isinstance(given, Source):
         return given
     raise InputError(f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, or the path of a saved one")
+
+
+def _loaded(path: Path, model: Model) -> Source:
+    if path.is_dir():
+        return RecordingSource(open_recording(path), model.anatomy)
+    from sociogram.steering.past import Past
+
+    return Past.load(path, model)
 
 
 def given_recording(edit: str, given: Any) -> None:

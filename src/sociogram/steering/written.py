@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sociogram.core.errors import InputError
+from sociogram.steering.attend import AddHead, Attend
 from sociogram.steering.base import ADDRESSES, Edit, plain_fields
 from sociogram.steering.clusters import Clusters
 from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, SetWeight
@@ -19,8 +20,8 @@ from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Str
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
-        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Window, Strided, Random, Blocks, Clusters,
-        Bottleneck, Isolate,
+        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Attend, AddHead,
+        Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
     )
 }  # fmt: skip
 _WORD = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\s'"])+""")

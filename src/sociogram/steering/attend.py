@@ -1,0 +1,233 @@
+"""Heads that listen to another sequence besides their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from sociogram.core.errors import InputError
+from sociogram.core.schedule import Schedule
+from sociogram.models.attention import AttentionCall, additive
+from sociogram.models.outside import Outside
+from sociogram.models.rotary import Rotation, find_rotation
+from sociogram.steering.base import Edit, Scene, check_number
+from sociogram.steering.heads import by_head
+from sociogram.steering.source import Source, source_of
+
+if TYPE_CHECKING:
+    from sociogram.models.model import Model
+
+POSITIONS = ("before", "as_stored", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A source made ready: how keys move in this model, and those that have been moved."""
+
+    source: Source
+    rotation: Rotation | None
+    moved: dict[tuple[str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attend(Edit):
+    """Let heads hear the tokens of another sequence: a `Past`, a recording (`keep="qkv"`), or the path of a saved one.
+
+    `join`: `"softmax"`, the source's keys compete with the sequence's own in one softmax, as if they had been in the prompt;
+    `"gate"`, the source is attended to on its own and mixed in: `(1 - gate) * own + gate * source`, `gate` a number or one per
+    head, from 0 to 1 (a sigmoid of the difference of the two log-sum-exps would give the joint softmax).
+    `positions`: `"before"`, the source stands right before the first token (its keys are turned there with the model's own rotary
+    code); `"as_stored"`, where it stood when it was made; `"none"`, without positions: neither its keys nor the queries that meet
+    them are turned.
+    `schedule`: a `Schedule` of when the source can be heard, `along="token"` by the reader's position, `along="layer"` by layer.
+
+    Every reader can hear all of the source, in layers with a sliding window too. Where the source has nothing for a layer (and no
+    layer was asked for), that layer is left alone. Recordings show what was told from there as messages from outside.
+
+    Misleads: keys and values made in one context and read in another were never met in training; a source from another place in
+    the text is what that text told *there*.
+    """
+
+    name: ClassVar[str] = "attend"
+    takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
+    source: Any
+    join: Literal["softmax", "gate"] = "softmax"
+    gate: Any = None
+    positions: Literal["before", "as_stored", "none"] = "before"
+    schedule: Any = None
+    along: Literal["token", "layer"] = "token"
+
+    def check(self) -> None:
+        """Known words, a gate where one is needed."""
+        _choice(self.name, "join", self.join, ("softmax", "gate"))
+        _choice(self.name, "positions", self.positions, POSITIONS)
+        _choice(self.name, "along", self.along, ("token", "layer"))
+        object.__setattr__(self, "schedule", _schedule(self.name, self.schedule))
+        if (self.gate is None) == (self.join == "gate"):
+            raise InputError(f'{self.name} join="{self.join}" gate={self.gate!r}: a gate from 0 to 1 goes with join="gate"')
+        if self.gate is not None:
+            gates = _numbers(self.name, "gate", self.gate)
+            if not all(0 <= gate <= 1 for gate in gates):
+                raise InputError(f"{self.name} gate={self.gate!r}: a gate lies between 0 (closed) and 1 (the source alone)")
+            object.__setattr__(self, "gate", gates[0] if len(gates) == 1 else gates)
+
+    def ready(self, model: Model) -> _Ready:
+        """The source, and how this model's keys move."""
+        rotation = None if self.positions == "as_stored" else find_rotation(model)
+        if rotation is not None and rotation.kind == "absolute":
+            raise InputError(
+                f"`{self}`: keys cannot be moved to other positions in {type(model.hf).__name__}: {rotation.reason}. "
+                'Give positions="as_stored"'
+            )
+        return _Ready(source_of(str(self), self.source, model), rotation)
+
+    def changes(self, scene: Scene) -> AttentionCall | None:
+        """The call with the source's keys and values appended."""
+        ready: _Ready = scene.material
+        told = ready.source.told(scene.call.name)
+        if told is None:
+            if self.layer is not None:
+                raise InputError(f"`{self}`: the source has no keys and values for layer {scene.layer}")
+            return None
+        if not self._open_here(scene):
+            return None
+        self._check_fit(scene.call, *told)
+        call, key, value = self._reconciled(scene.call, *self._placed(ready, scene, *told))
+        call, key = self._turned(ready, scene, call, key)
+        batch = len(call.key)
+        parts = [torch.cat([own, new.expand(batch, -1, -1, -1)], 2) for own, new in ((call.key, key), (call.value, value))]
+        names = tuple(ready.source.names)
+        closed = ~self._readers(scene)[None, :, :, None].expand(-1, -1, -1, len(names))
+        cut = _beside(call.cut, closed, call.key.shape[2])
+        outside = Outside(names, *self._factors(call), source=self)
+        return replace(call, key=parts[0], value=parts[1], outside=(*call.outside, outside), cut=cut)
+
+    def _open_here(self, scene: Scene) -> bool:
+        return self.schedule is None or self.along != "layer" or bool(self.schedule.is_open(scene.layer))
+
+    def _readers(self, scene: Scene) -> Tensor:
+        """`[head, query]`: who may hear the source now."""
+        readers = scene.readers
+        if self.schedule is None or self.along != "token":
+            return readers
+        return readers & self.schedule.is_open(scene.at("query"))
+
+    def _factors(self, call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
+        """What is kept of what was heard before, and what is heard of the source, per head."""
+        if self.join == "softmax":
+            return None, None
+        gate = self._per_head(self.gate, call)
+        return 1 - gate, gate
+
+    def _per_head(self, numbers: Any, call: AttentionCall) -> Tensor:
+        heads = call.query.shape[1]
+        if isinstance(numbers, tuple) and len(numbers) != heads:
+            raise InputError(f"`{self}`: {len(numbers)} numbers for {heads} heads: give one, or one per head")
+        return torch.as_tensor(numbers, dtype=torch.float64).expand(heads)
+
+    def _placed(self, ready: _Ready, scene: Scene, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The source's keys where they are to be heard from, moved once per run."""
+        name = scene.call.name
+        if name not in ready.moved:
+            like, old = scene.call.key, ready.source.positions
+            if ready.rotation is not None and self.positions == "before":
+                self._check_bias(scene.call)
+                key = ready.rotation.move(name, key, old, torch.arange(-len(old), 0))
+            elif ready.rotation is not None:
+                key = ready.rotation.move(name, key, old, torch.zeros_like(old))
+            ready.moved[name] = key.to(like)[None], value.to(like)[None]
+        return ready.moved[name]
+
+    def _check_bias(self, call: AttentionCall) -> None:
+        if call.bias is not None or additive(call) is not None:
+            raise InputError(
+                f"`{self}`: this model adds a bias of its own for each pair of positions, and there is none for places before "
+                'the first token: give positions="as_stored" or "none" (no bias for the source then)'
+            )
+
+    def _turned(self, ready: _Ready, scene: Scene, call: AttentionCall, key: Tensor) -> tuple[AttentionCall, Tensor]:
+        """With `positions="none"`: queries twice as wide, whose second half meets the source alone and is not turned."""
+        if self.positions != "none" or ready.rotation is None or ready.rotation.kind == "free":
+            return call, key
+        plain = ready.rotation.move(call.name, call.query, scene.at("query"), torch.zeros_like(scene.at("query")))
+        none = torch.zeros_like(call.key)
+        call = replace(call, query=torch.cat([call.query, plain], -1), key=torch.cat([call.key, none], -1))
+        return call, torch.cat([torch.zeros_like(key), key], -1)
+
+    def _check_fit(self, call: AttentionCall, key: Tensor, value: Tensor) -> None:
+        heads, own = key.shape[0], call.query.shape[1]
+        widths = key.shape[2] == call.key.shape[3] and value.shape[2] == call.value.shape[3]
+        if widths and heads == value.shape[0] and (heads == call.key.shape[1] or own % heads == 0):
+            return
+        here = f"{call.key.shape[1]} key/value heads of {call.key.shape[3]} and {call.value.shape[3]} channels"
+        there = f"{heads} of {key.shape[2]} and {value.shape[2]}"
+        raise InputError(f"`{self}`: the source does not fit {call.path}, which has {here}; the source has {there}")
+
+    def _reconciled(self, call: AttentionCall, key: Tensor, value: Tensor) -> tuple[AttentionCall, Tensor, Tensor]:
+        """Call and source with as many key/value heads each."""
+        if key.shape[1] == call.key.shape[1]:
+            return call, key, value
+        call = by_head(call)
+        repeats = call.query.shape[1] // key.shape[1]
+        return call, key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddHead(Attend):
+    """Add a head that attends to a source alone, beside each head addressed: it asks with that head's queries and speaks through
+    its output projection, and what the head itself hears stays as it is. `gain` makes it louder or quieter.
+
+    `source`, `positions`, `schedule`, `along` as in `attend`.
+    """
+
+    name: ClassVar[str] = "add_head"
+    gain: Any = 1.0
+
+    def check(self) -> None:
+        """A finite gain; no join, since nothing is shared."""
+        if self.join != "softmax" or self.gate is not None:
+            raise InputError("add_head takes no join= and gate=: the head is added beside the others; give gain=")
+        super().check()
+        gains = _numbers("add_head", "gain", self.gain)
+        object.__setattr__(self, "gain", gains[0] if len(gains) == 1 else gains)
+
+    def _factors(self, call: AttentionCall) -> tuple[Tensor, Tensor]:
+        gain = self._per_head(self.gain, call)
+        return torch.ones_like(gain), gain
+
+
+def _beside(cut: Tensor | None, closed: Tensor, keys: int) -> Tensor | None:
+    """What was cut before, and the source closed to those who may not hear it."""
+    if cut is None:
+        if not bool(closed.any()):
+            return None
+        cut = torch.zeros(1, 1, 1, keys, dtype=torch.bool, device=closed.device)
+    rows = (max(len(cut), len(closed)), *closed.shape[1:3], -1)
+    return torch.cat([cut.expand(rows), closed.expand(rows)], -1)
+
+
+def _choice(edit: str, name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(f"{edit} {name}={value!r}: choose one of {', '.join(choices)}")
+
+
+def _schedule(edit: str, given: Any) -> Schedule | None:
+    if given is None or isinstance(given, Schedule):
+        return given
+    if isinstance(given, dict):
+        return Schedule.from_plain(given)
+    raise InputError(f"{edit} schedule={given!r}: give an sg.Schedule(every=, open_for=, start=)")
+
+
+def _numbers(edit: str, name: str, given: Any) -> tuple[float, ...]:
+    values = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for value in values:
+        check_number(edit, name, value)
+    if not values:
+        raise InputError(f"{edit} {name}={given!r}: give a number, or one per head")
+    return tuple(float(value) if isinstance(value, Real) else value for value in values)

@@ -15,6 +15,7 @@ SHAPED = [
     "core.linear",
     "core.schedule",
     "models.attention",
+    "models.straight",
     "models.frozen",
     "models.readout",
     "models.run",

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sociogram.models.attention import AttentionCall, log_sum_exp, mix, straight, weights_of
+from sociogram.models.attention import AttentionCall, log_sum_exp, mix, weights_of
 from sociogram.models.masks import lazy_mask
+from sociogram.models.straight import straight
 
 
 def call(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, **kwargs: object) -> AttentionCall:

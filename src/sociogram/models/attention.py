@@ -227,7 +227,7 @@ def attend(call: AttentionCall, buffer: Tensor | None = None) -> Attended:
 
 
 def _is_plainly_causal(call: AttentionCall) -> bool:
-    plain = call.bias is None and call.cut is None and call.dropout == 0 and not (call.outside or _needs_scores(call))
+    plain = call.bias is None and call.cut is None and call.dropout == 0 and not (call.outside or needs_scores(call))
     exact = call.query.dtype in (torch.float32, torch.float64) and not call.query.requires_grad and not call.value.requires_grad
     return plain and exact and isinstance(call.mask, LazyMask) and call.mask.rule.kind == "causal"
 
@@ -249,50 +249,7 @@ def _attend_in_blocks(call: AttentionCall, buffer: Tensor | None) -> tuple[Tenso
     return weights, None, output
 
 
-def _needs_scores(call: AttentionCall) -> bool:
+def needs_scores(call: AttentionCall) -> bool:
+    """Whether a call is beyond what torch's scaled_dot_product_attention can do."""
     gated = any(not one.joined for one in call.outside)
     return call.softcap is not None or call.sink is not None or call.indices is not None or gated
-
-
-def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
-    """The same output through torch's own scaled_dot_product_attention, without the weights ever existing.
-
-    Soft caps, sinks and index lists are not in that function's repertoire; those calls are computed in the open.
-    """
-    if _needs_scores(call):
-        return mix(weights_of(call)[0], call)
-    mask, causal = call.mask, False
-    if isinstance(mask, LazyMask):
-        causal = mask.rule.kind == "causal"
-        mask = None if mask.rule.kind != "rule" else mask.dense()
-    elif mask is not None:
-        mask = mask[..., : call.keys]
-    if causal and (call.bias is not None or call.cut is not None or call.outside):
-        assert isinstance(call.mask, LazyMask)
-        mask, causal = call.mask.dense(), False
-    if call.bias is not None:
-        mask = _merge_bias(call.bias[..., : call.keys], mask)
-    if mask is not None:
-        mask = widened(mask, call.outside, True if mask.dtype == torch.bool else 0.0)
-    if call.cut is not None:
-        mask = _merge_cut(call.cut, mask)
-    plain_groups = mask is None and call.group > 1 and call.key.shape[-1] == call.value.shape[-1] <= 256
-    key, value = call.key, call.value
-    if call.group > 1 and not plain_groups:
-        key, value = (t.repeat_interleave(call.group, dim=1) for t in (key, value))
-    out = F.scaled_dot_product_attention(
-        call.query, key, value, mask, call.dropout, causal, scale=call.scale, enable_gqa=plain_groups
-    )
-    return out.transpose(1, 2).contiguous()
-
-
-def _merge_bias(bias: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return bias
-    return torch.where(mask, bias, torch.finfo(bias.dtype).min) if mask.dtype == torch.bool else mask + bias
-
-
-def _merge_cut(cut: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return ~cut
-    return mask & ~cut if mask.dtype == torch.bool else mask.masked_fill(cut, -torch.inf)

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sociogram.core.errors import UnsupportedModelError
-from sociogram.models.attention import AttentionCall, attend, mix, straight, weights_of
+from sociogram.models.attention import AttentionCall, attend, mix, weights_of
 from sociogram.models.masks import LazyMask, lazy_mask
+from sociogram.models.straight import straight
 
 IMPLEMENTATION = "sociogram"
 

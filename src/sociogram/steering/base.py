@@ -67,6 +67,8 @@ class Edit:
     """Which addresses have a meaning here."""
     decodes: ClassVar[bool] = True
     """Whether it acts the same in prefill and in cached decoding."""
+    by_place: ClassVar[bool] = True
+    """Whether what it cuts depends on positions and texts alone, so that layers of one pass can share it."""
     alone: ClassVar[bool] = False
     """Whether it keeps a past of its own, which only one plainly generated sequence has."""
 

@@ -29,6 +29,7 @@ class Clusters(Edit):
     name: ClassVar[str] = "clusters"
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
     decodes: ClassVar[bool] = False
+    by_place: ClassVar[bool] = False
     count: int
 
     def check(self) -> None:

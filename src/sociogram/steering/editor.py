@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,26 +13,38 @@ from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall, additive, allowed, weights_of
 from sociogram.models.masks import LazyMask
 from sociogram.models.outside import widened
-from sociogram.steering.base import Scene
+from sociogram.steering.base import Edit, Scene
 from sociogram.steering.compiled import Act, Plan
 
+T = TypeVar("T")
 MEASURED = 1_024
 """In longer passes the weight that cuts move is not measured: that would take the weights, which cuts do not need."""
 
 
 @dataclass(eq=False)
 class Count:
-    """What one edit did at one layer: entries addressed that exist, entries changed, weight moved, by head."""
+    """What one edit did at one layer, by head, over all passes. Added up when asked for: each pass only notes its numbers."""
 
-    addressed: Tensor
-    changed: Tensor
-    moved: Tensor
+    parts: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
-    def add(self, addressed: Tensor, changed: Tensor, moved: Tensor) -> None:
-        """One more call."""
-        self.addressed += addressed
-        self.changed += changed
-        self.moved += moved
+    @property
+    def addressed(self) -> Tensor:
+        """Entries addressed that exist."""
+        return self._sum(0)
+
+    @property
+    def changed(self) -> Tensor:
+        """Entries whose weight became another."""
+        return self._sum(1)
+
+    @property
+    def moved(self) -> Tensor:
+        """Sum of absolute changes of weights."""
+        return self._sum(2)
+
+    def _sum(self, which: int) -> Tensor:
+        kind = torch.float64 if which == 2 else torch.long
+        return torch.stack([part[which].to("cpu", kind) for part in self.parts]).sum(0)
 
 
 @dataclass(eq=False)
@@ -44,11 +58,18 @@ class Tally:
 
     def add(self, act: Act, addressed: Tensor, changed: Tensor, moved: Tensor) -> None:
         """Add what an edit did in one call; one number per head."""
-        key = act.number, act.layer
-        if key not in self.counts:
-            zeros = torch.zeros(len(addressed), dtype=torch.long), torch.zeros(len(addressed), dtype=torch.float64)
-            self.counts[key] = Count(zeros[0].clone(), zeros[0].clone(), zeros[1])
-        self.counts[key].add(addressed.cpu(), changed.cpu(), moved.double().cpu())
+        self.counts.setdefault((act.number, act.layer), Count()).parts.append((addressed, changed, moved))
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What one edit cuts in a call, those before it included, and the counts of it by head."""
+
+    cut: Tensor
+    addressed: Tensor
+    taken: Tensor
+    moved: Tensor
+    hidden: int
 
 
 class PlanEditor:
@@ -57,6 +78,8 @@ class PlanEditor:
     def __init__(self, plan: Plan, tally: Tally) -> None:
         """`tally` is added to as calls come."""
         self.plan, self.tally = plan, tally
+        self._pass: tuple[range, range] | None = None
+        self._known: dict[tuple[object, ...], tuple[Any, object, object]] = {}
 
     def prepare(self, call: AttentionCall) -> AttentionCall:
         """The call with what is cut, then with what else is changed before the softmax."""
@@ -64,13 +87,11 @@ class PlanEditor:
         if not acts:
             return call
         for act in acts:
-            scene = self._scene(act, call)
-            if (cut := act.edit.cuts(scene)) is not None:
-                call = self._cut(act, scene, cut)
+            if type(act.edit).cuts is not Edit.cuts:
+                call = self._cut(act, call)
         for act in acts:
-            if (changed := act.edit.changes(self._scene(act, call))) is not None:
-                self._note_change(act, call, changed)
-                call = changed
+            if type(act.edit).changes is not Edit.changes:
+                call = self._change(act, call)
         if not self.wants_weights(call):
             self.tally.paths.add("explicit" if any(not one.joined for one in call.outside) else "sdpa")
         return call
@@ -80,19 +101,51 @@ class PlanEditor:
         wanted = self.plan.region(act, call.query.shape[1], queries, keys, call.query.device)
         return Scene(call, act.layer, queries, keys, wanted, act.material)
 
-    def _cut(self, act: Act, scene: Scene, cut: Tensor) -> AttentionCall:
-        call = scene.call
+    def _cut(self, act: Act, call: AttentionCall) -> AttentionCall:
+        made = self._shared(act, call, "cut", self._made)
+        if made is None:
+            return call
+        self.tally.hidden[act.number] = self.tally.hidden.get(act.number, 0) + made.hidden
+        self.tally.add(act, made.addressed, made.taken, made.moved)
+        return replace(call, cut=made.cut)
+
+    def _shared(self, act: Act, call: AttentionCall, what: str, make: Callable[[Act, AttentionCall], T]) -> T:
+        """While a model writes, what depends on places alone is the same in all layers: made once per pass."""
+        plain = call.mask is None or isinstance(call.mask, LazyMask)
+        if not (_is_decoding(call) and act.edit.by_place and plain) or call.indices is not None:
+            return make(act, call)
+        if self._pass != (where := positions(call)):
+            self._pass = where
+            self._known.clear()
+        name = (what, act.number, act.heads, id(act.query), id(act.key), call.query.shape[:2], id(call.mask), id(call.cut))
+        if name not in self._known:
+            self._known[name] = make(act, call), call.mask, call.cut  # kept, so that no id comes twice
+        found: T = self._known[name][0]
+        return found
+
+    def _made(self, act: Act, call: AttentionCall) -> _Made | None:
+        scene = self._scene(act, call)
+        cut = act.edit.cuts(scene)
+        if cut is None:
+            return None
         after = hiding(call, cut[None])
         said = act.edit.addresses(cut, scene)
         addressed, taken = _there(said, call), _there(cut, call)
-        self._note_hidden(act, said, addressed)
         moved = torch.full((call.query.shape[1],), float("nan"))
-        if not bool(taken.any()) or _is_decoding(call):
+        if _is_decoding(call) or not bool(taken.any()):
             moved = torch.zeros(len(moved))
         elif call.query.shape[2] <= MEASURED:
             moved = (weights_of(after)[0] - weights_of(call)[0]).abs().sum((0, 2, 3))
-        self.tally.add(act, addressed.sum((0, 2, 3)), taken.sum((0, 2, 3)), moved)
-        return after
+        hidden = int(said.sum()) * len(addressed) - int(addressed.sum())
+        assert after.cut is not None
+        return _Made(after.cut, addressed.sum((0, 2, 3)), taken.sum((0, 2, 3)), moved, hidden)
+
+    def _change(self, act: Act, call: AttentionCall) -> AttentionCall:
+        changed = act.edit.changes(self._scene(act, call))
+        if changed is None:
+            return call
+        self._note_change(act, call, changed)
+        return changed
 
     def _note_change(self, act: Act, before: AttentionCall, after: AttentionCall) -> None:
         """Count what was appended from outside: pairs that may talk now, and the weight on them; else what is told anew."""
@@ -107,9 +160,13 @@ class PlanEditor:
         count = there.sum((0, 2, 3))
         self.tally.add(act, count, count, moved)
 
-    def _note_hidden(self, act: Act, wanted: Tensor, there: Tensor) -> None:
-        hidden = int(wanted.sum()) * len(there) - int(there.sum())
-        self.tally.hidden[act.number] = self.tally.hidden.get(act.number, 0) + hidden
+    def _met(self, act: Act, call: AttentionCall) -> tuple[Tensor, Tensor, int]:
+        """Entries addressed that exist, how many by head, and how many the model or another edit hides."""
+        wanted = self._scene(act, call).wanted
+        there = _there(wanted, call)
+        _check_first(act, call, there)
+        count = there.sum((0, 2, 3))
+        return there, count, int(wanted.sum()) * len(there) - int(count.sum())
 
     def wants_weights(self, call: AttentionCall) -> bool:
         """Whether some edit of this call changes weights."""
@@ -129,18 +186,15 @@ class PlanEditor:
         return weights.to(kind), None if sink is None else sink.to(kind)
 
     def _reweighed(self, act: Act, call: AttentionCall, weights: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        scene = self._scene(act, call)
-        there = _there(scene.wanted, call)
-        _check_first(act, call, there)
-        self._note_hidden(act, scene.wanted, there)
-        there = widened(there, call.outside, False)
-        after, silent = act.edit.weigh(weights, sink, there, scene)
+        there, count, hidden = self._shared(act, call, "met", self._met)
+        self.tally.hidden[act.number] = self.tally.hidden.get(act.number, 0) + hidden
+        after, silent = act.edit.weigh(weights, sink, widened(there, call.outside, False), self._scene(act, call))
         if not bool(after.isfinite().all()):
             raise InputError(
                 f"`{act.edit}` makes weights that are no finite numbers in layer {act.layer}: choose a smaller factor"
             )
         difference = after - weights
-        self.tally.add(act, there.sum((0, 2, 3)), (difference != 0).sum((0, 2, 3)), difference.abs().sum((0, 2, 3)))
+        self.tally.add(act, count, (difference != 0).sum((0, 2, 3)), difference.abs().sum((0, 2, 3)))
         return after, silent
 
 

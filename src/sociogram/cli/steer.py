@@ -59,15 +59,11 @@ def compare(
     found = sg.compare(opened(model), content, wanted)
     changed = found.messages(top)
     if as_json:
-        more = {"first_departure": found.first_departure, "messages": _rows(changed)}
-        typer.echo(_document(_receipt(found.receipt) | more))
+        typer.echo(_document(_receipt(found.receipt) | {"messages": _rows(changed)}))
         return
     _print_receipt(found.receipt)
     _print_sides(found.receipt)
     out = console()
-    departed = found.first_departure
-    out.print(f"the stream departs {'nowhere' if departed is None else f'in layer {departed}'}", markup=False)
-    out.print()
     out.print("[bold]Which messages changed most[/bold]")
     rows = [_changed(row) for row in changed.to_dict("records")]
     columns = [("layer", "right"), ("head", "right"), ("from", "text"), ("to", "text"), ("plain", "right"), ("steered", "right")]
@@ -137,6 +133,7 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
         "path": receipt.path,
         "null_drift": receipt.null_drift,
         "landed": _rows(receipt.edits),
+        "first_departure": receipt.first_departure,
     }
     if receipt.speaks:
         change = receipt.output_change
@@ -161,6 +158,9 @@ def _print_receipt(receipt: Receipt) -> None:
     out = console()
     for line in str(receipt).splitlines():
         out.print(line, style="green", markup=False)
+    departed = receipt.first_departure
+    where = "nowhere" if departed is None else f"in layer {departed}"
+    out.print(f"the prompt's stream departs from the plain one {where}", style="green", markup=False)
     out.print()
 
 

@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
 from sociogram.core.errors import InputError
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.steering.base import Edit
+from sociogram.steering.departure import departure, first_departure
 from sociogram.steering.receipt import Receipt
 from sociogram.steering.steer import Steered, steer
 from sociogram.watch.keep import Keep
 from sociogram.watch.record import record
 from sociogram.watch.recording import Recording
 
-DEPARTED = 1e-4
-"""The stream has departed where it differs by more than this share of its norm: above the rounding of another path."""
 _PLACE = ["layer", "head", "query", "key"]
 
 
@@ -56,28 +54,12 @@ class Comparison:
 
         Columns `stop, layer, part, query, token, distance` (norm of the difference) and `relative` (over the plain norm).
         """
-        one, two = (rec.dataset["residual"].values for rec in (self.plain, self.steered))
-        distance = np.linalg.norm(two - one, axis=-1)
-        relative = distance / np.maximum(np.linalg.norm(one, axis=-1), np.finfo(one.dtype).tiny)
-        stops, tokens = distance.shape
-        dataset = self.plain.dataset
-        return pd.DataFrame(
-            {
-                "stop": np.repeat(np.arange(stops), tokens),
-                "layer": np.repeat(dataset["stop_layer"].values, tokens),
-                "part": np.repeat(dataset["stop_part"].values, tokens),
-                "query": np.tile(np.arange(tokens), stops),
-                "token": np.tile(dataset["query_token"].values, stops),
-                "distance": distance.flatten(),
-                "relative": relative.flatten(),
-            }
-        )
+        return departure(self.plain, self.steered)
 
     @property
     def first_departure(self) -> int | None:
         """The first layer after which some token's stream has departed from the plain one; None where none has."""
-        away = self.departure[self.departure["relative"] > DEPARTED]
-        return None if away.empty else int(away["layer"].iloc[0])
+        return first_departure(self.departure)
 
     def messages(self, top: int | None = 20) -> pd.DataFrame:
         """The messages that changed most, by norm.

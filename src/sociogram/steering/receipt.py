@@ -16,9 +16,11 @@ from sociogram.core.errors import EditDidNotLand
 from sociogram.models.examine import forward_arguments
 from sociogram.models.seam import watching
 from sociogram.steering.base import Edit, Scene
+from sociogram.steering.departure import departure, first_departure
 from sociogram.steering.editor import PlanEditor, Tally
 from sociogram.steering.edits import ScaleEdges
 from sociogram.watch.predictions import shown
+from sociogram.watch.record import record_under
 
 if TYPE_CHECKING:
     from sociogram.steering.steer import Steered
@@ -89,6 +91,24 @@ class Receipt:
         table = table.loc[order].reset_index(drop=True)
         table.attrs["kl"] = float((plain.exp() * (plain - steered)).nan_to_num().sum())
         return table
+
+    @cached_property
+    def first_departure(self) -> int | None:
+        """The first layer after which some token's stream has left the plain one (by more than 1e-4 of its norm); None where none
+        has. Of the prompt only, by two runs more.
+
+        Raises:
+            AccountError, UnsupportedModelError: the model's layers cannot be read.
+        """
+
+        def editors(given: Mapping[str, Tensor]) -> list[PlanEditor]:
+            return [self.steered._editor(given, self.to_come, Tally())[0]]
+
+        both = [
+            record_under(self.steered.model, dict(self.inputs), keep=("residual",), memory_limit=None, editors=made)
+            for made in (None, editors)
+        ]
+        return first_departure(departure(*both))
 
     def _shown_steered(self) -> Tensor:
         return self._shown([self.steered._editor(self.inputs, self.to_come, Tally())[0]])

@@ -1,8 +1,9 @@
 """The edits that `sg.steer` takes, by the names they print and store under.
 
 Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`. Who may talk to whom: `window`, `strided`,
-`random`, `blocks`, `bottleneck`, `isolate`. All take `layer=`, `head=`, `query=` (readers), and the first four `key=` (senders),
-by number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
+`random`, `blocks`, `bottleneck`, `isolate`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer`
+(at `layer=` and `query=`). All others take `layer=`, `head=`, `query=` (readers), and the first four `key=` (senders), by
+number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
 `from_json` store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
 """
 
@@ -15,6 +16,11 @@ from sociogram.steering.edits import Mute as mute
 from sociogram.steering.edits import ScaleEdges as scale_edges
 from sociogram.steering.edits import ScaleHead as scale_head
 from sociogram.steering.edits import SetWeight as set_weight
+from sociogram.steering.residual import Add as add
+from sociogram.steering.residual import CutSkip as cut_skip
+from sociogram.steering.residual import Patch as patch
+from sociogram.steering.residual import ProjectOut as project_out
+from sociogram.steering.residual import SkipLayer as skip_layer
 from sociogram.steering.topology import Blocks as blocks
 from sociogram.steering.topology import Bottleneck as bottleneck
 from sociogram.steering.topology import Isolate as isolate
@@ -27,18 +33,23 @@ from sociogram.steering.written import from_json, parse, to_json
 __all__ = [
     "Edit",
     "Topology",
+    "add",
     "blocks",
     "bottleneck",
     "cut",
+    "cut_skip",
     "force",
     "from_json",
     "isolate",
     "mute",
     "parse",
+    "patch",
+    "project_out",
     "random",
     "scale_edges",
     "scale_head",
     "set_weight",
+    "skip_layer",
     "strided",
     "to_json",
     "window",

@@ -14,6 +14,7 @@ from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.tokens import find_token
 from sociogram.steering.edits import Edit
+from sociogram.steering.residual import StreamEdit
 
 Name = tuple[str, int]
 
@@ -62,7 +63,7 @@ def _held(where: Places, at: range, texts: list[str]) -> Bool[Tensor, " token"]:
 
 
 def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Mapping[str, list[str]], *, to_come: int = 0) -> Plan:
-    """Resolve every edit.
+    """Resolve every edit but those of the residual stream, which `stream.streamed` does.
 
     Args:
         edits: in the order in which they act.
@@ -78,6 +79,8 @@ def compiled(edits: Sequence[Edit], anatomy: Anatomy, texts: Mapping[str, list[s
     for number, edit in enumerate(edits):
         if to_come and not edit.decodes:
             raise InputError(f"`{edit}` depends on the whole prompt at once and cannot act while the model writes")
+        if isinstance(edit, StreamEdit):
+            continue
         stack = _stack(edit, anatomy)
         own, later = texts[stack], to_come if stack == anatomy.main else 0
         edit.refuse(len(own) + later)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +32,18 @@ class Count:
         self.moved += moved
 
 
+class Counted(Protocol):
+    """An act of some edit in some layer."""
+
+    @property
+    def number(self) -> int:
+        """Which edit, by its place in the list."""
+
+    @property
+    def layer(self) -> int:
+        """In which layer."""
+
+
 @dataclass(eq=False)
 class Tally:
     """Counts by (number of the edit, layer), and which paths the edited calls took."""
@@ -40,8 +53,8 @@ class Tally:
     hidden: dict[int, int] = field(default_factory=dict)
     """Per edit, entries addressed that the model itself masks."""
 
-    def add(self, act: Act, addressed: Tensor, changed: Tensor, moved: Tensor) -> None:
-        """Add what an edit did in one call; one number per head."""
+    def add(self, act: Counted, addressed: Tensor, changed: Tensor, moved: Tensor) -> None:
+        """Add what an edit did in one call: one number per head; for edits of the stream one number in all."""
         key = act.number, act.layer
         if key not in self.counts:
             zeros = torch.zeros(len(addressed), dtype=torch.long), torch.zeros(len(addressed), dtype=torch.float64)

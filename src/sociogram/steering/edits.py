@@ -33,6 +33,8 @@ class Edit:
     """Which addresses have a meaning here."""
     decodes: ClassVar[bool] = True
     """Whether it acts the same in prefill and in cached decoding."""
+    further: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of its own that are addresses too."""
 
     layer: Any = None
     head: Any = None
@@ -47,6 +49,8 @@ class Edit:
             if given is not None and name not in self.takes:
                 raise InputError(f"{self.name} takes no {name}=: it takes {', '.join(sorted(self.takes))}")
             object.__setattr__(self, name, address(given))
+        for name in self.further:
+            object.__setattr__(self, name, address(getattr(self, name)))
         self.check()
 
     def check(self) -> None:
@@ -84,8 +88,17 @@ class Edit:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                parts.append(f"{field.name}={written(value) if field.name in ADDRESSES else str(value).replace(' ', '')}")
+                parts.append(f"{field.name}={written(value) if self.is_address(field.name) else self.spelled(value)}")
         return " ".join(parts)
+
+    @classmethod
+    def is_address(cls, name: str) -> bool:
+        """Whether an argument is an address."""
+        return name in ADDRESSES or name in cls.further
+
+    def spelled(self, value: Any) -> str:
+        """A value that is no address, as text."""
+        return str(value).replace(" ", "")
 
     def as_plain(self) -> dict[str, Any]:
         """For JSON; `from_plain` reads it.
@@ -97,7 +110,8 @@ class Edit:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                plain[field.name] = as_plain(value) if field.name in ADDRESSES else value
+                stored = value.as_plain() if hasattr(value, "as_plain") else value
+                plain[field.name] = as_plain(value) if self.is_address(field.name) else stored
         return plain
 
 
@@ -302,7 +316,7 @@ def plain_fields(kind: type[Edit], plain: dict[str, Any]) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(set(plain) - known):
         raise InputError(f"{kind.name} has no {', '.join(unknown)}; it takes {', '.join(sorted(_takes(kind)))}")
-    return {name: from_plain(value) if name in ADDRESSES else value for name, value in plain.items()}
+    return {name: from_plain(value) if kind.is_address(name) else value for name, value in plain.items()}
 
 
 def _takes(kind: type[Edit]) -> set[str]:

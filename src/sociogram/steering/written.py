@@ -11,12 +11,14 @@ from typing import Any
 
 from sociogram.core.errors import InputError
 from sociogram.steering.edits import ADDRESSES, Cut, Edit, Force, Mute, ScaleEdges, ScaleHead, SetWeight, plain_fields
+from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Window
 
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
         Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, Window, Strided, Random, Blocks, Bottleneck, Isolate,
+        Add, ProjectOut, Patch, CutSkip, SkipLayer,
     )
 }  # fmt: skip
 _WORD = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\s'"])+""")
@@ -41,7 +43,7 @@ def parse(text: str) -> Edit:
             raise InputError(f"`{text}`: {word!r} is no argument; write name=value, as in layer=5")
         if field in given:
             raise InputError(f"`{text}`: {field} is given twice")
-        given[field] = _address(value, text) if field in ADDRESSES else _value(value)
+        given[field] = _address(value, text) if kind.is_address(field) else _value(value)
     return _made(kind, given)
 
 

@@ -54,9 +54,11 @@ class Comparison:
     def departure(self) -> pd.DataFrame:
         """How far the stream of each token is from the plain one at each stop of the main stack.
 
-        Columns `stop, layer, part, query, token, distance` (norm of the difference) and `relative` (over the plain norm).
+        Columns `stop, layer, part, query, token, distance` (norm of the difference) and `relative` (over the plain norm). Where
+        an edit changed what enters a layer, the steered stream has one more stop there, which is left out.
         """
-        one, two = (rec.dataset["residual"].values for rec in (self.plain, self.steered))
+        one = self.plain.dataset["residual"].values
+        two = self.steered.dataset["residual"].values[_same_stops(self.plain, self.steered)]
         distance = np.linalg.norm(two - one, axis=-1)
         relative = distance / np.maximum(np.linalg.norm(one, axis=-1), np.finfo(one.dtype).tiny)
         stops, tokens = distance.shape
@@ -93,6 +95,12 @@ class Comparison:
         order = merged["change"].abs().sort_values(ascending=False, kind="stable").index
         table = merged.loc[order].reset_index(drop=True)
         return table if top is None else table.head(top)
+
+
+def _same_stops(plain: Recording, steered: Recording) -> np.ndarray:
+    """The stops of a steered stream that the plain one has too."""
+    names = [list(zip(r.dataset["stop_layer"].values, r.dataset["stop_part"].values, strict=True)) for r in (plain, steered)]
+    return np.array([i for i, (layer, part) in enumerate(names[1]) if part != "input" or (layer, part) in names[0]])
 
 
 def compare(model: Model | Steered, what: Promptable, edits: Sequence[Edit] | Edit, *, keep: Keep = "default") -> Comparison:

@@ -105,10 +105,11 @@ class StreamEditor:
 
     def prepare(self, call: AttentionCall) -> AttentionCall:
         """The call itself, once its own count of positions agrees with ours."""
-        if call.name in self._calls and isinstance(call.mask, LazyMask) and call.mask.rule.query_offset != self.start:
+        own = _first_position(call) if call.name in self._calls else None
+        if own is not None and own != self.start:
             raise InputError(
-                f"{call.path} reads tokens from position {call.mask.rule.query_offset} on, and the cache given to the model says "
-                f"{self.start}: which tokens an edit of the stream means is not clear in this run"
+                f"{call.path} reads tokens from position {own} on, and the cache given to the model says {self.start}: which "
+                "tokens an edit of the stream means is not clear in this run"
             )
         return call
 
@@ -145,6 +146,13 @@ class StreamEditor:
         if name not in self._masks:
             self._masks[name] = _held(act.query, at, act.texts)
         return self._masks[name]
+
+
+def _first_position(call: AttentionCall) -> int | None:
+    """The position of a call's first token, where the call tells: by its mask, or as it has no other keys than its own."""
+    if isinstance(call.mask, LazyMask):
+        return call.mask.rule.query_offset
+    return 0 if call.query.shape[2] == call.key.shape[2] else None
 
 
 @dataclass(eq=False)

@@ -1,8 +1,9 @@
 """The edits that `sg.steer` takes, by the names they print and store under.
 
 Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`. Who may talk to whom: `window`, `strided`,
-`random`, `blocks`, `bottleneck`, `isolate`. All take `layer=`, `head=`, `query=` (readers), and the first four `key=` (senders),
-by number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
+`random`, `blocks`, `bottleneck`, `isolate`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer`
+(at `layer=` and `query=`). All others take `layer=`, `head=`, `query=` (readers), and the first four `key=` (senders), by
+number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
 `from_json` store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
 """
 
@@ -21,6 +22,11 @@ from sociogram.steering.edits import SetWeight as set_weight
 from sociogram.steering.heads import Freeze as freeze
 from sociogram.steering.heads import MeanAblate as mean_ablate
 from sociogram.steering.heads import Swap as swap
+from sociogram.steering.residual import Add as add
+from sociogram.steering.residual import CutSkip as cut_skip
+from sociogram.steering.residual import Patch as patch
+from sociogram.steering.residual import ProjectOut as project_out
+from sociogram.steering.residual import SkipLayer as skip_layer
 from sociogram.steering.source import Source
 from sociogram.steering.topology import Blocks as blocks
 from sociogram.steering.topology import Bottleneck as bottleneck
@@ -35,12 +41,14 @@ __all__ = [
     "Edit",
     "Source",
     "Topology",
+    "add",
     "add_head",
     "attend",
     "blocks",
     "bottleneck",
     "clusters",
     "cut",
+    "cut_skip",
     "force",
     "freeze",
     "from_json",
@@ -48,10 +56,13 @@ __all__ = [
     "mean_ablate",
     "mute",
     "parse",
+    "patch",
+    "project_out",
     "random",
     "scale_edges",
     "scale_head",
     "set_weight",
+    "skip_layer",
     "strided",
     "swap",
     "to_json",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sociogram as sg
@@ -117,6 +118,30 @@ def test_steering_shows_both_sides_and_the_receipt(inside, tmp_path: Path) -> No
     assert written["plain"].startswith(" Paris")
     assert not written["steered"].startswith(" Paris")
     assert json.loads(inside("generate", prompt, "--max-new-tokens", "2", "--json")[1])["steered"] is None
+
+
+@pytest.mark.real
+def test_the_stream_is_edited_with_vectors_and_runs_from_files(inside, smollm: sg.Model, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    prompt = "The Eiffel Tower is located in the city of"
+    table = smollm.hf.get_output_embeddings().weight.detach()
+    rome, paris = (table[smollm.tokenizer.encode(word)[0]] for word in (" Rome", " Paris"))
+    np.save(tmp_path / "to_rome.npy", (rome - paris).numpy())
+    add = f"add layer=28 vector={tmp_path}/to_rome.npy scale=30 query=-1"
+    code, out, _ = inside("steer", prompt, "--edit", add)
+    assert code == 0
+    assert "1 tokens in 1 layers, 1 changed, moved by" in " ".join(out.split())
+    assert "path: hooks" in out
+    sg.record(smollm, "The Colosseum is located in the city of").save(tmp_path / "rome.zarr")
+    patch = f"patch source='{tmp_path}/rome.zarr' layer=29 query=-1 source_query=-1"
+    (tmp_path / "edits.json").write_text(sg.edits.to_json([sg.edits.parse(add), sg.edits.parse(patch)]))
+    found = json.loads(inside("compare", prompt, "--edits", str(tmp_path / "edits.json"), "--json")[1])
+    assert found["predictions"][0]["token"] == "␣Rome"
+    assert found["predictions"][0]["plain"] < 0.1 < found["predictions"][0]["steered"]
+    assert found["landed"][0]["head"] is None
+    assert found["first_departure"] == 28
+    code, _, err = inside("steer", prompt, "--edit", "add layer=3 vector=[1,2]")
+    assert code == 1
+    assert "the vector has 2 numbers, and the stream of this model is 576 wide" in " ".join(err.split())
 
 
 @pytest.mark.real

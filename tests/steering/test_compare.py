@@ -7,6 +7,7 @@ import pytest
 
 import sociogram as sg
 from sociogram import edits
+from tests.models.conftest import tiny_llama
 
 PROMPT = "The Eiffel Tower is located in the city of"
 
@@ -27,6 +28,20 @@ def test_the_sides_are_the_recordings_and_part_where_the_edit_is(smollm: sg.Mode
     plain = found.plain.edges(top=None, layer=23, head=4, key="iffel")
     assert changed["plain"].iloc[0] == pytest.approx(float(plain["message"].max()), rel=1e-4)
     assert found.predictions["token"][0] == "␣Paris"
+
+
+@pytest.mark.parametrize("at", ["output", "input"])
+def test_a_changed_input_of_a_layer_is_seen_where_it_enters(at: str) -> None:
+    """The steered stream has one stop more than the plain one; the others are compared with their own counterparts."""
+    found = sg.compare(sg.load(tiny_llama()), [5, 9, 17, 3], edits.add(np.ones(16), layer=1, at=at, query=2))
+    stops = found.departure.groupby("stop")["distance"].max()
+    assert found.first_departure == 1
+    assert (stops[:3] == 0).all()
+    assert len(stops) == 5
+    assert (stops[3:] > 0).tolist() == [at == "input", True]
+    place = found.departure[(found.departure["stop"] == 4) & (found.departure["query"] == 2)]["distance"]
+    if at == "output":
+        assert float(place.iloc[0]) == pytest.approx(4.0, rel=1e-5)
 
 
 @pytest.mark.real

@@ -147,10 +147,10 @@ def test_cached_decoding_equals_prefill(llama: sg.Model, edit: edits.Edit) -> No
     options = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     inputs = llama.encode(IDS)
     with sg.steer(llama, edit) as steered:
-        editor, _ = steered._editor(inputs, 8, Tally())
+        editors, _ = steered._editors(inputs, 8, Tally())
         from sociogram.models.seam import watching
 
-        with watching(llama.hf, [], [editor]):
+        with watching(llama.hf, [], editors):
             out = llama.hf.generate(**inputs, **options, return_dict_in_generate=True, output_logits=True)
         text = out.sequences[0].tolist()
         whole = steered.logits(text)

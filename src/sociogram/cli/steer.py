@@ -160,7 +160,7 @@ def _print_receipt(receipt: Receipt) -> None:
         out.print(line, style="green", markup=False)
     departed = receipt.first_departure
     where = "nowhere" if departed is None else f"in layer {departed}"
-    out.print(f"the prompt's stream departs from the plain one {where}", style="green", markup=False)
+    out.print(f"the stream departs {where}", style="green", markup=False)
     out.print()
 
 

@@ -52,6 +52,16 @@ class Read:
     ops: tuple[Op, ...] = ()
     sign: int = 1
 
+    @property
+    def door(self) -> Read:
+        """The same quantity read at the last site before the stream: only constant factors and the sign are left to do."""
+        ops: tuple[Op, ...] = ()
+        for op in reversed(self.ops):
+            if isinstance(op, NormOp):
+                return Read(op.after, ops, self.sign)
+            ops = (op, *ops)
+        return self
+
 
 @dataclass(frozen=True)
 class Heard:

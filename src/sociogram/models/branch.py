@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sociogram.core.errors import AccountError
-from sociogram.models.anatomy import Heard, NormOp, ScaleOp
+from sociogram.models.anatomy import Heard, NormOp, Read, ScaleOp
 from sociogram.models.constants import constant_value
 from sociogram.models.frozen import FrozenNorm, freeze_norm, projection_matrix
 from sociogram.models.seam import unwatched
@@ -18,6 +18,23 @@ def scaled(model: nn.Module, value: Tensor, op: ScaleOp) -> Tensor:
     constant = op.factor
     factor = constant.number if constant.expression is None else constant_value(model, constant.expression).to(value)
     return value / factor if op.divide else value * factor
+
+
+def apply_ops(model: nn.Module, value: Tensor, door: Read) -> Tensor:
+    """What a value at a `Read.door` is when it reaches the stream."""
+    for op in door.ops:
+        assert isinstance(op, ScaleOp)  # norms end at the door
+        value = scaled(model, value, op)
+    return value if door.sign == 1 else -value
+
+
+def undo_ops(model: nn.Module, value: Tensor, door: Read) -> Tensor:
+    """What must stand at a `Read.door` for a value to reach the stream; not finite where a factor is zero."""
+    value = value if door.sign == 1 else -value
+    for op in reversed(door.ops):
+        assert isinstance(op, ScaleOp)
+        value = scaled(model, value, ScaleOp(op.factor, divide=not op.divide))
+    return value
 
 
 def frozen_norm(model: nn.Module, op: NormOp, like: Tensor) -> FrozenNorm:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sociogram.core.errors import AccountError
 from sociogram.models.anatomy import Alone, Anatomy, Group, Heard, Layer, NormOp, Op, Read, Rescaling, ScaleOp, Step
 from sociogram.models.attention import AttentionCall, log_sum_exp
-from sociogram.models.branch import behind_norm, frozen_norm, scaled
+from sociogram.models.branch import apply_ops, behind_norm, frozen_norm, scaled
 from sociogram.models.frozen import projection_matrix
 from sociogram.models.run import GroupRun, HeardRun, LayerError, LayerRun, Told
 from sociogram.models.seam import Session, unwatched
@@ -38,6 +38,7 @@ class Reader:
     _values: dict[Site, Tensor] = field(default_factory=dict)
     _told: dict[tuple[str, int], Told] = field(default_factory=dict)
     _numbers: Counter[str] = field(default_factory=Counter)
+    _originals: dict[Site, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Plan which sites and calls the readable layers need."""
@@ -84,6 +85,7 @@ class Reader:
 
     def attach(self, session: Session) -> None:
         """Hook into a session: one hook per module and end, and one where each layer ends."""
+        self._originals = session.doors.originals
         ends = {(site.path, site.end) for site in self._sites} | {(path, "out") for path, _ in self._ends}
         for path in sorted({path for path, _ in ends}):
             inputs = [s for s in self._sites if s.path == path and s.end == "in"]
@@ -141,6 +143,7 @@ class Reader:
         inside = path + "."
         for site in [s for s in self._values if s.path == path or s.path.startswith(inside)]:
             del self._values[site]
+            self._originals.pop(site, None)
         for name in [n for n in self._told if n[0] == path or n[0].startswith(inside)]:
             del self._told[name]
 
@@ -149,24 +152,38 @@ class Reader:
         before = self._values[layer.before]
         shape = (before.shape[0] if before.ndim > 2 else 1, -1, before.shape[-1])
         as_tokens = partial(_as_tokens, shape=before.reshape(shape).shape)
-        groups = [self._group(group, as_tokens) for group in layer.groups]
+        groups = [self._group(group, as_tokens, layer.after) for group in layer.groups]
         return LayerRun(layer, as_tokens(before), groups)
 
-    def _group(self, group: Group, as_tokens: Callable[[Tensor], Tensor]) -> GroupRun:
+    def _group(self, group: Group, as_tokens: Callable[[Tensor], Tensor], end: Site | None) -> GroupRun:
         branches = [self._heard(step, as_tokens) for step in group.steps if isinstance(step, Heard)]
         heard = [run for branch in branches for run in branch.split()]
         alone = [(s, as_tokens(self._read(s.read))) for s in group.steps if isinstance(s, Alone)]
         changes = [s for s in group.steps if isinstance(s, Rescaling)]
         moves = [as_tokens(self._read(s.after)) - as_tokens(self._read(s.before)) for s in changes]
         rescaling = torch.stack(moves).sum(0) if moves else None
-        return GroupRun(group, heard, alone, rescaling, as_tokens(self._values[group.stop]))
+        edited = self._edited(group, end)
+        after = as_tokens(self._values[group.stop])
+        return GroupRun(group, heard, alone, rescaling, after, None if edited is None else as_tokens(edited))
+
+    def _edited(self, group: Group, end: Site | None) -> Tensor | None:
+        """What edits changed in the group: in its branches on their way into the sum, and where the layer ends."""
+        doors = [read.door for step in group.steps if not isinstance(step, Rescaling) for read in _reads(step)]
+        doors += [Read(group.stop)] if group.stop == end else []
+        changes = [
+            apply_ops(self.model, self._values[d.site], d) - apply_ops(self.model, self._originals[d.site], d)
+            for d in doors
+            if d.site in self._originals
+        ]
+        return torch.stack([change.reshape(changes[0].shape) for change in changes]).sum(0) if changes else None
 
     def _read(self, read: Read) -> Tensor:
         """The value at a site, taken through the operations between there and the stream."""
-        value = self._values[read.site]
-        for op in read.ops:
-            value = self._values[op.after] if isinstance(op, NormOp) else scaled(self.model, value, op)
-        return value if read.sign == 1 else -value
+        return apply_ops(self.model, self._own(read.door.site), read.door)
+
+    def _own(self, site: Site) -> Tensor:
+        """What a module gave out, before any edit; but what it took in, after it."""
+        return self._originals.get(site, self._values[site]) if site.end == "out" else self._values[site]
 
     def _heard(self, step: Heard, as_tokens: Callable[[Tensor], Tensor]) -> HeardRun:
         told = _join([self._told[name] for name in step.calls])
@@ -196,7 +213,7 @@ class Reader:
         """A projection's matrix, bias and scale per token, carried on through one operation of the branch."""
         if isinstance(op, ScaleOp):
             return scaled(self.model, matrix, op), scaled(self.model, bias, op), scale
-        before, after = as_tokens(self._values[op.before]), as_tokens(self._values[op.after])
+        before, after = as_tokens(self._own(op.before)), as_tokens(self._own(op.after))
         norm = frozen_norm(self.model, op, before)
         step = norm.scale(before, after)
         bias = norm.linear(bias) * step[..., None] + norm.bias

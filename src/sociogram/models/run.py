@@ -100,25 +100,29 @@ class HeardRun:
 
 @dataclass(frozen=True, eq=False)
 class GroupRun:
-    """The entries between two stops, and where the stream stood after them."""
+    """The entries between two stops, and where the stream stood after them.
+
+    `edited` is what edits of the stream changed in this group, on top of what the modules computed; None where there was none.
+    """
 
     group: Group
     heard: list[HeardRun]
     alone: list[tuple[Alone, Float[Tensor, "batch query d_model"]]]
     rescaling: Float[Tensor, "batch query d_model"] | None
     after: Float[Tensor, "batch query d_model"]
+    edited: Float[Tensor, "batch query d_model"] | None = None
 
     def at(self, tokens: Tensor) -> GroupRun:
         """The same for some of the tokens."""
         alone = [(step, value[:, tokens]) for step, value in self.alone]
         rescaling = None if self.rescaling is None else self.rescaling[:, tokens]
-        return GroupRun(self.group, [run.at(tokens) for run in self.heard], alone, rescaling, self.after[:, tokens])
+        edited = None if self.edited is None else self.edited[:, tokens]
+        return GroupRun(self.group, [run.at(tokens) for run in self.heard], alone, rescaling, self.after[:, tokens], edited)
 
     def account(self) -> Float[Tensor, "batch query d_model"]:
         """The move that the entries add up to."""
         parts = [run.total() + run.bias for run in self.heard] + [value for _, value in self.alone]
-        if self.rescaling is not None:
-            parts.append(self.rescaling)
+        parts += [value for value in (self.rescaling, self.edited) if value is not None]
         return torch.stack(torch.broadcast_tensors(*parts)).sum(0)
 
 

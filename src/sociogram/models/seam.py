@@ -22,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.attention import AttentionCall, attend, mix, weights_of
+from sociogram.models.doors import Doors
 from sociogram.models.masks import LazyMask, lazy_mask
 from sociogram.models.straight import straight
 
@@ -43,7 +44,9 @@ class Observer(Protocol):
 
 
 class Editor(Protocol):
-    """Somebody who changes attention calls. Editors act in order; observers see what came of it."""
+    """Somebody who changes attention calls, in order; observers see what came of it. With a method `attach(session)`, called
+    on opening, an editor may change values outside attention too (`session.doors.change`).
+    """
 
     def prepare(self, call: AttentionCall) -> AttentionCall:
         """The call as it shall be computed: its queries, keys, values, or what is cut, changed; or the call itself."""
@@ -65,6 +68,10 @@ class Session:
     editors: tuple[Editor, ...] = ()
     calls: Counter[str] = field(default_factory=Counter)
     hooks: list[RemovableHandle] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Nobody changes values outside attention yet."""
+        self.doors = Doors(self)
 
     def is_active(self) -> bool:
         """Whether the code that asks runs inside this session (and not in another thread that shares the model)."""
@@ -274,7 +281,9 @@ def watching(hf: Any, observers: Sequence[Observer], editors: Sequence[Editor] =
     switch.on(hf)
     token = _session.set(session)
     try:
-        session.on_input("", lambda args, kwargs: session.calls.clear())  # generation is many passes
+        session.on_input("", lambda args, kwargs: session.doors.new_pass())  # generation is many passes
+        for attach in filter(None, (getattr(editor, "attach", None) for editor in editors)):
+            attach(session)
         yield session
     finally:
         _session.reset(token)

@@ -38,11 +38,20 @@ class Closing:
     def of(cls, before: Tensor, group: GroupRun) -> Closing:
         """Compare a group's account with the model's stream, and each attention branch with the sum of its messages."""
         move = group.after - before
+        size = move_size(move, group.edited)
         error = (group.account() - move).norm(dim=-1)
         branches = [relative_error((run.total() + run.bias - run.out).norm(dim=-1), run.out.norm(dim=-1)) for run in group.heard]
         branch = max(branches, default=0.0)
-        closes = within(error, move.norm(dim=-1), group.after.norm(dim=-1), before.dtype) and branch <= TOLERANCE[before.dtype]
-        return cls(float(error.max()), relative_error(error, move.norm(dim=-1)), branch, closes)
+        closes = within(error, size, group.after.norm(dim=-1), before.dtype) and branch <= TOLERANCE[before.dtype]
+        return cls(float(error.max()), relative_error(error, size), branch, closes)
+
+
+def move_size(move: Tensor, edited: Tensor | None) -> Tensor:
+    """The size that an account's error is measured by: each token's move, or what it would have moved without edits if that is
+    larger (an edit may hold a token still, where entries cancel that are as large as ever).
+    """
+    size = move.norm(dim=-1)
+    return size if edited is None else torch.maximum(size, (move - edited).norm(dim=-1))
 
 
 def within(error: Tensor, move: Tensor, stream: Tensor, dtype: torch.dtype) -> bool:

@@ -69,6 +69,8 @@ class Edit:
     """Whether it acts the same in prefill and in cached decoding."""
     by_place: ClassVar[bool] = True
     """Whether what it cuts depends on positions and texts alone, so that layers of one pass can share it."""
+    further: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of its own that are addresses too."""
     alone: ClassVar[bool] = False
     """Whether it keeps a past of its own, which only one plainly generated sequence has."""
 
@@ -85,6 +87,8 @@ class Edit:
             if given is not None and name not in self.takes:
                 raise InputError(f"{self.name} takes no {name}=: it takes {', '.join(sorted(self.takes))}")
             object.__setattr__(self, name, address(given))
+        for name in self.further:
+            object.__setattr__(self, name, address(getattr(self, name)))
         self.check()
 
     def check(self) -> None:
@@ -142,8 +146,27 @@ class Edit:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                parts.append(f"{field.name}={written(value) if field.name in ADDRESSES else _written(value)}")
+                parts.append(f"{field.name}={written(value) if self.is_address(field.name) else self.spelled(value)}")
         return " ".join(parts)
+
+    @classmethod
+    def is_address(cls, name: str) -> bool:
+        """Whether an argument is an address."""
+        return name in ADDRESSES or name in cls.further
+
+    def spelled(self, value: Any) -> str:
+        """A value that is no address, as text; what lives in memory only, in angle brackets."""
+        if isinstance(value, tuple | list):
+            return ",".join(map(self.spelled, value))
+        if isinstance(value, PathLike):
+            value = fspath(value)
+        if isinstance(value, str):
+            return value if re.fullmatch(r"[\w./~-]+", value) else repr(value)
+        if hasattr(value, "as_plain"):
+            return str(value.as_plain()).replace(" ", "")
+        if value is None or isinstance(value, bool | int | float):
+            return str(value)
+        return f"<{type(value).__name__.lower()}>"
 
     def as_plain(self) -> dict[str, Any]:
         """For JSON; `from_plain` reads it.
@@ -155,7 +178,7 @@ class Edit:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                plain[field.name] = as_plain(value) if field.name in ADDRESSES else self._plain(field.name, value)
+                plain[field.name] = as_plain(value) if self.is_address(field.name) else self._plain(field.name, value)
         return plain
 
     def _plain(self, name: str, value: Any) -> Any:
@@ -169,21 +192,6 @@ class Edit:
         if value is None or isinstance(value, str | bool | int | float):
             return value
         raise InputError(f"{self.name} {name}={value!r} cannot be stored as text: save it, and give its path instead")
-
-
-def _written(value: Any) -> str:
-    """A value as `sociogram steer --edit` takes it; what lives in memory only, in angle brackets."""
-    if isinstance(value, tuple | list):
-        return ",".join(map(_written, value))
-    if isinstance(value, PathLike):
-        value = fspath(value)
-    if isinstance(value, str):
-        return value if re.fullmatch(r"[\w./~-]+", value) else repr(value)
-    if hasattr(value, "as_plain"):
-        return str(value.as_plain()).replace(" ", "")
-    if value is None or isinstance(value, bool | int | float):
-        return str(value)
-    return f"<{type(value).__name__.lower()}>"
 
 
 def check_number(edit: str, name: str, value: Any) -> None:
@@ -203,7 +211,7 @@ def plain_fields(kind: type[Edit], plain: dict[str, Any]) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(set(plain) - known):
         raise InputError(f"{kind.name} has no {', '.join(unknown)}; it takes {', '.join(sorted(_takes(kind)))}")
-    return {name: from_plain(value) if name in ADDRESSES else value for name, value in plain.items()}
+    return {name: from_plain(value) if kind.is_address(name) else value for name, value in plain.items()}
 
 
 def _takes(kind: type[Edit]) -> set[str]:

@@ -52,7 +52,8 @@ class Comparison:
     def departure(self) -> pd.DataFrame:
         """How far the stream of each token is from the plain one at each stop of the main stack.
 
-        Columns `stop, layer, part, query, token, distance` (norm of the difference) and `relative` (over the plain norm).
+        Columns `stop, layer, part, query, token, distance` (norm of the difference) and `relative` (over the plain norm). Where
+        an edit changed what enters a layer, the steered stream has one more stop there, which is left out.
         """
         return departure(self.plain, self.steered)
 

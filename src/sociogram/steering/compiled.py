@@ -15,6 +15,7 @@ from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.tokens import find_token
 from sociogram.steering.base import Edit
+from sociogram.steering.residual import StreamEdit
 
 Name = tuple[str, int]
 
@@ -71,7 +72,7 @@ def compiled(
     materials: Sequence[Any] | None = None,
     to_come: int = 0,
 ) -> Plan:
-    """Resolve every edit.
+    """Resolve every edit but those of the residual stream, which `stream.streamed` does.
 
     Args:
         edits: in the order in which they act.
@@ -88,6 +89,8 @@ def compiled(
     for number, edit in enumerate(edits):
         if to_come and not edit.decodes:
             raise InputError(f"`{edit}` depends on the whole prompt at once and cannot act while the model writes")
+        if isinstance(edit, StreamEdit):
+            continue
         stack = _stack(edit, anatomy)
         own, later = texts[stack], to_come if stack == anatomy.main else 0
         edit.refuse(len(own) + later)

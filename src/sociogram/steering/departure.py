@@ -16,11 +16,11 @@ def departure(plain: Recording, steered: Recording) -> pd.DataFrame:
 
     Columns `stop, layer, part, query, token, distance` (norm of the difference) and `relative` (over the plain norm).
     """
-    two, stops = _paired(plain, steered)
     one = plain.dataset["residual"].values
+    two = steered.dataset["residual"].values[_same_stops(plain, steered)]
     distance = np.linalg.norm(two - one, axis=-1)
     relative = distance / np.maximum(np.linalg.norm(one, axis=-1), np.finfo(one.dtype).tiny)
-    tokens = distance.shape[1]
+    stops, tokens = distance.shape
     dataset = plain.dataset
     return pd.DataFrame(
         {
@@ -35,14 +35,10 @@ def departure(plain: Recording, steered: Recording) -> pd.DataFrame:
     )
 
 
-def _paired(plain: Recording, steered: Recording) -> tuple[np.ndarray, int]:
-    """The steered stream at the plain run's stops: an edit of what enters a layer makes one stop more there."""
-    names = [
-        list(zip(r.dataset["stop_layer"].values.tolist(), r.dataset["stop_part"].values.tolist(), strict=True))
-        for r in (plain, steered)
-    ]
-    last = {name: number for number, name in enumerate(names[1])}
-    return steered.dataset["residual"].values[[last[name] for name in names[0]]], len(names[0])
+def _same_stops(plain: Recording, steered: Recording) -> np.ndarray:
+    """The stops of a steered stream that the plain one has too: an edit of what enters a layer makes one stop more there."""
+    names = [list(zip(r.dataset["stop_layer"].values, r.dataset["stop_part"].values, strict=True)) for r in (plain, steered)]
+    return np.array([i for i, (layer, part) in enumerate(names[1]) if part != "input" or (layer, part) in names[0]])
 
 
 def first_departure(table: pd.DataFrame) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -47,6 +47,18 @@ class Count:
         return torch.stack([part[which].to("cpu", kind) for part in self.parts]).sum(0)
 
 
+class Counted(Protocol):
+    """An act of some edit in some layer."""
+
+    @property
+    def number(self) -> int:
+        """Which edit, by its place in the list."""
+
+    @property
+    def layer(self) -> int:
+        """In which layer."""
+
+
 @dataclass(eq=False)
 class Tally:
     """Counts by (number of the edit, layer), and which paths the edited calls took."""
@@ -56,8 +68,8 @@ class Tally:
     hidden: dict[int, int] = field(default_factory=dict)
     """Per edit, entries addressed that the model itself masks."""
 
-    def add(self, act: Act, addressed: Tensor, changed: Tensor, moved: Tensor) -> None:
-        """Add what an edit did in one call; one number per head."""
+    def add(self, act: Counted, addressed: Tensor, changed: Tensor, moved: Tensor) -> None:
+        """Add what an edit did in one call; one number per head; for edits of the stream one number in all."""
         self.counts.setdefault((act.number, act.layer), Count()).parts.append((addressed, changed, moved))
 
 

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from sociogram.core.errors import EditDidNotLand
 from sociogram.models.examine import forward_arguments
-from sociogram.models.seam import watching
+from sociogram.models.seam import Editor, watching
 from sociogram.steering.base import Edit, Scene
 from sociogram.steering.departure import departure, first_departure
-from sociogram.steering.editor import PlanEditor, Tally
+from sociogram.steering.editor import Tally
 from sociogram.steering.edits import ScaleEdges
+from sociogram.steering.residual import Still, StreamEdit
 from sociogram.watch.predictions import shown
 from sociogram.watch.record import record_under
 
@@ -39,7 +40,9 @@ class Receipt:
 
     @property
     def path(self) -> str:
-        """How edited attention calls were computed: `sdpa` (torch's own, with a mask), `explicit` (weights in the open)."""
+        """How edited attention calls were computed: `sdpa` (torch's own, with a mask), `explicit` (weights in the open); `hooks`
+        where the residual stream was edited.
+        """
         return " and ".join(sorted(self.tally.paths)) or "none"
 
     @property
@@ -54,13 +57,17 @@ class Receipt:
         Columns `edit` (as text), `layer, head, addressed` (entries addressed that exist), `changed` (entries whose weight is
         another), `moved` (sum of absolute changes of weights over readers; NaN where a long pass was not measured). Over all
         passes of a generation, but what cuts move is measured for the prompt only.
+
+        Edits of the stream have no `head`: one row per edit and layer, `addressed` and `changed` count tokens, and `moved` is
+        the sum of the norms of their changes.
         """
         rows = []
         for (number, layer), count in sorted(self.tally.counts.items()):
+            edit = self.steered.edits[number]
             for head in torch.nonzero(count.addressed)[:, 0].tolist():
                 numbers = int(count.addressed[head]), int(count.changed[head]), float(count.moved[head])
-                rows.append((str(self.steered.edits[number]), layer, head, *numbers))
-        return pd.DataFrame(rows, columns=COLUMNS)
+                rows.append((str(edit), layer, pd.NA if isinstance(edit, StreamEdit) else head, *numbers))
+        return pd.DataFrame(rows, columns=COLUMNS).astype({"head": "Int64"})
 
     @cached_property
     def null_drift(self) -> float:
@@ -68,8 +75,8 @@ class Receipt:
         that change nothing.
         """
         idle = type(self.steered)(self.steered.model, tuple(map(_nothing, self.steered.edits)))
-        editor, _ = idle._editor(self.inputs, self.to_come, Tally())
-        return float((self._shown([editor]) - self._shown([])).abs().max())
+        editors, _ = idle._editors(self.inputs, self.to_come, Tally())
+        return float((self._shown(editors) - self._shown([])).abs().max())
 
     @cached_property
     def output_change(self) -> pd.DataFrame:
@@ -101,8 +108,8 @@ class Receipt:
             AccountError, UnsupportedModelError: the model's layers cannot be read.
         """
 
-        def editors(given: Mapping[str, Tensor]) -> list[PlanEditor]:
-            return [self.steered._editor(given, self.to_come, Tally())[0]]
+        def editors(given: Mapping[str, Tensor]) -> list[Editor]:
+            return self.steered._editors(given, self.to_come, Tally())[0]
 
         both = [
             record_under(self.steered.model, dict(self.inputs), keep=("residual",), memory_limit=None, editors=made)
@@ -111,9 +118,9 @@ class Receipt:
         return first_departure(departure(*both))
 
     def _shown_steered(self) -> Tensor:
-        return self._shown([self.steered._editor(self.inputs, self.to_come, Tally())[0]])
+        return self._shown(self.steered._editors(self.inputs, self.to_come, Tally())[0])
 
-    def _shown(self, editors: Sequence[PlanEditor]) -> Tensor:
+    def _shown(self, editors: Sequence[Editor]) -> Tensor:
         hf = self.steered.model.hf
         arguments = forward_arguments(hf, dict(self.inputs))
         with torch.no_grad():
@@ -134,10 +141,11 @@ class Receipt:
         lines = []
         for edit, rows in self.edits.groupby("edit", sort=False):
             moved = rows["moved"].sum(skipna=False)
-            weight = "" if moved != moved else f", {moved:.3g} of weight moved"
+            stream = bool(rows["head"].isna().all())
+            what = f"moved by {moved:.3g}" if stream else f"{moved:.3g} of weight moved"
             lines.append(
-                f"{edit}: {rows['addressed'].sum():,} entries in {rows['layer'].nunique()} layers, "
-                f"{rows['changed'].sum():,} changed{weight}"
+                f"{edit}: {rows['addressed'].sum():,} {'tokens' if stream else 'entries'} in {rows['layer'].nunique()} layers, "
+                f"{rows['changed'].sum():,} changed{'' if moved != moved else f', {what}'}"
             )
         return "\n".join([*lines, f"path: {self.path}, null drift {self.null_drift:.1e}"])
 
@@ -155,6 +163,8 @@ class _Idle(Edit):
 
 def _nothing(edit: Edit) -> Edit:
     """An edit of the same layers and path that changes nothing."""
+    if isinstance(edit, StreamEdit):
+        return Still(layer=edit.layer, stack=edit.stack, like=edit)
     if edit.reweighs():
         return ScaleEdges(layer=edit.layer, stack=edit.stack, factor=1.0)
     return _Idle(layer=edit.layer, stack=edit.stack)
@@ -171,10 +181,11 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
         if met:
             continue
         hidden = tally.hidden.get(number, 0)
+        nobody = "no token of this run" if isinstance(edit, StreamEdit) else "no pair of tokens of this run"
         reason = (
             f"the model's own mask hides all {hidden:,} entries that it addresses (no token hears later ones, nor what lies "
             "outside a sliding window), or another edit cut them (cuts come first)"
             if hidden
-            else "it addresses no pair of tokens of this run"
+            else f"it addresses {nobody}"
         )
         raise EditDidNotLand(f"`{edit}` did not land: {reason}. Nothing was given out.")

@@ -15,11 +15,12 @@ from sociogram.core.errors import InputError
 from sociogram.models.anatomy import Anatomy
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
-from sociogram.models.seam import Session, unwatched, watching
+from sociogram.models.seam import Editor, Session, unwatched, watching
 from sociogram.steering.base import Edit
 from sociogram.steering.compiled import compiled
 from sociogram.steering.editor import PlanEditor, Tally
 from sociogram.steering.receipt import Receipt, check_landing
+from sociogram.steering.stream import StreamEditor, streamed
 from sociogram.watch.keep import Keep
 from sociogram.watch.record import record_under
 from sociogram.watch.recording import Recording
@@ -123,8 +124,8 @@ class Steered:
     def _recorded(self, inputs: Mapping[str, Tensor], keep: Keep, memory_limit: int | None, tally: Tally) -> Recording:
         tallies = iter([tally])
 
-        def editors(given: Mapping[str, Tensor]) -> list[PlanEditor]:
-            return [self._editor(given, 0, next(tallies, Tally()))[0]]
+        def editors(given: Mapping[str, Tensor]) -> list[Editor]:
+            return self._editors(given, 0, next(tallies, Tally()))[0]
 
         return record_under(self.model, dict(inputs), keep=keep, memory_limit=memory_limit, editors=editors)
 
@@ -156,19 +157,21 @@ class Steered:
         self._receipt = None
         inputs = self._one(what)
         tally = Tally()
-        editor, follow = self._editor(inputs, to_come, tally)
-        with watching(self.model.hf, [], [editor]) as session:
+        editors, follow = self._editors(inputs, to_come, tally)
+        with watching(self.model.hf, [], editors) as session:
             if to_come:
                 session.on_input("", follow)
             result = run(inputs, session)
         self._finish(inputs, tally, to_come)
         return result
 
-    def _editor(
+    def _editors(
         self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally
-    ) -> tuple[PlanEditor, Callable[[tuple[Any, ...], dict[str, Any]], None]]:
+    ) -> tuple[list[Editor], Callable[[tuple[Any, ...], dict[str, Any]], None]]:
         texts, ids = self._texts(inputs)
-        plan = compiled(self.edits, self.model.find_anatomy(inputs), texts, materials=self._materials, to_come=to_come)
+        anatomy = self.model.find_anatomy(inputs)
+        plan = compiled(self.edits, anatomy, texts, materials=self._materials, to_come=to_come)
+        acts = streamed(self.edits, anatomy, texts, to_come=to_come)
         passes = count()
 
         def follow(_: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -178,7 +181,8 @@ class Steered:
                 ids.extend(new[0].tolist())
                 plan.texts[:] = self.model.spell(ids)  # all of them: a sign may be made of several tokens
 
-        return PlanEditor(plan, tally), follow
+        editors: list[Editor] = [PlanEditor(plan, tally)]
+        return [*editors, *([StreamEditor(self.model.hf, acts, tally)] if acts else [])], follow
 
     def _texts(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, list[str]], list[int]]:
         """The tokens of each stack, and the ids of the main one's."""

@@ -15,6 +15,7 @@ from sociogram.steering.base import ADDRESSES, Edit, plain_fields
 from sociogram.steering.clusters import Clusters
 from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, SetWeight
 from sociogram.steering.heads import Freeze, MeanAblate, Swap
+from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Window
 
 KINDS: dict[str, type[Edit]] = {
@@ -22,6 +23,7 @@ KINDS: dict[str, type[Edit]] = {
     for kind in (
         Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Attend, AddHead,
         Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
+        Add, ProjectOut, Patch, CutSkip, SkipLayer,
     )
 }  # fmt: skip
 _WORD = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\s'"])+""")
@@ -46,7 +48,7 @@ def parse(text: str) -> Edit:
             raise InputError(f"`{text}`: {word!r} is no argument; write name=value, as in layer=5")
         if field in given:
             raise InputError(f"`{text}`: {field} is given twice")
-        given[field] = _address(value, text) if field in ADDRESSES else _value(value)
+        given[field] = _address(value, text) if kind.is_address(field) else _value(value)
     return _made(kind, given)
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from sociogram.core.errors import AccountError, RecordingError
-from sociogram.models.verify import TOLERANCE, relative_error, within
+from sociogram.models.verify import TOLERANCE, move_size, relative_error, within
 from sociogram.watch.access import CROSS, OUTSIDE, is_own, tensor
 from sociogram.watch.recording import Recording
 
@@ -82,14 +82,15 @@ def _layer(rec: Recording, stack: str, index: int) -> dict[str, object]:
         return {"layer": index, "status": status, **nothing, "opaque_share": float("nan")}
     before, after = stream(rec, stack, index)
     heard, branch = _messages(rec, stack, index, status)
-    parts = {name: tensor(dataset[name]) for name in ("mlp_out", "rescaling", "opaque") if name in dataset}
+    parts = {name: tensor(dataset[name]) for name in ("mlp_out", "rescaling", "opaque", "edited") if name in dataset}
     parts = {name: part for name, part in parts.items() if not bool(part.isnan().all())}
     account = torch.stack([*heard, *parts.values()]).sum(0, dtype=torch.float64)
     move = after.double() - before.double()
     error = (account - move).norm(dim=-1)
-    relative = relative_error(error, move.norm(dim=-1))
+    size = move_size(move, parts.get("edited"))
+    relative = relative_error(error, size)
     dtype = getattr(torch, str(rec.tree.attrs["dtype"]))
-    if not within(error, move.norm(dim=-1), after.double().norm(dim=-1), dtype) or not branch <= TOLERANCE[dtype]:
+    if not within(error, size, after.double().norm(dim=-1), dtype) or not branch <= TOLERANCE[dtype]:
         raise _gap(stack, index, relative, branch, float(error.max()))
     return {
         "layer": index,

@@ -31,7 +31,7 @@ DIMS: dict[str, tuple[str, ...]] = {
     "log_sum_exp": ("head", "query"),
     "head_gate": ("head", "query", "d_value"),
     "message_scale": ("query",),
-    **dict.fromkeys(("attention_out", "mlp_out", "bias", "rescaling", "opaque"), ("query", "d_model")),
+    **dict.fromkeys(("attention_out", "mlp_out", "bias", "rescaling", "opaque", "edited"), ("query", "d_model")),
 }
 """Dimensions of each variable after `layer` (and a leading `sequence` where there are several)."""
 SHARED = frozenset({"output_projection"})
@@ -116,7 +116,9 @@ class StackBuilder:
     def _entries(self, index: int, run: LayerRun) -> None:
         alone = {kind: [v for g in run.groups for s, v in g.alone if s.kind == kind] for kind in ("mlp", "opaque")}
         changes = [g.rescaling for g in run.groups if g.rescaling is not None]
-        for name, parts in (("mlp_out", alone["mlp"]), ("opaque", alone["opaque"]), ("rescaling", changes)):
+        edited = [g.edited for g in run.groups if g.edited is not None]
+        entries = {"mlp_out": alone["mlp"], "opaque": alone["opaque"], "rescaling": changes, "edited": edited}
+        for name, parts in entries.items():
             if parts:
                 self._put(name, index, torch.stack(parts).sum(0) if len(parts) > 1 else parts[0])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sociogram.core.errors import InputError, MemoryLimitError
 
-ENTRIES = ("attention_out", "mlp_out", "bias", "rescaling", "opaque")
+ENTRIES = ("attention_out", "mlp_out", "bias", "rescaling", "opaque", "edited")
 DEFAULT = ("residual", "weights", "value_norm", "value_vector", *ENTRIES)
 QKV = ("query_vector", "key_vector", "value_vector", "output_projection", "log_sum_exp")
 NAMES = tuple(dict.fromkeys((*DEFAULT, *QKV)))
@@ -67,7 +67,7 @@ def bytes_of(names: Iterable[str], extent: Extent, width: int = 4) -> dict[str, 
     }
     sizes |= dict.fromkeys(("query_vector", "key_vector", "value_vector"), per_token * e.heads * e.d_head)
     sizes |= dict.fromkeys(("attention_out", "mlp_out"), per_token * e.d_model)
-    sizes |= dict.fromkeys(("bias", "rescaling", "opaque"), 0)  # counted where a family has them: see `check_memory`
+    sizes |= dict.fromkeys(("bias", "rescaling", "opaque", "edited"), 0)  # counted where a family has them: see `check_memory`
     return {name: sizes[name] * width for name in names}
 
 

@@ -24,9 +24,10 @@ def moves(rec: Recording) -> pd.DataFrame:
     Returns:
         One row per layer and token: `layer, query, token, moved` (the model's own move), `from_others` (sum of messages from
         other tokens), `from_itself` (its messages to itself), `from_source` (from another sequence, where the stack listens to
-        one), `from_outside` (from what an edit let it hear besides), `mlp`, `rest` (biases, norms, opaque mixers), `attention`
-        (the branch's output, without what came from outside) and `self_share`, the token's own share of the summed norms of all
-        messages that it heard from its own sequence (NaN in layers without messages).
+        one), `from_outside` (from what an edit let it hear besides), `mlp`, `edited` (what edits of the stream changed, in
+        recordings of such runs), `rest` (biases, norms, opaque mixers), `attention` (the branch's output, without what came from
+        outside) and `self_share`, the token's own share of the summed norms of all messages that it heard from its own sequence
+        (NaN in layers without messages).
         `attrs["self_share_correlation"]` is Spearman's rank correlation, over tokens and layers, of `self_share` with the
         attention branch's move relative to the token's norm: `{"all": ..., "without_first": ...}`.
 
@@ -67,6 +68,7 @@ def _layer(rec: Recording, index: int) -> pd.DataFrame | None:
             "moved": (after - before).norm(dim=-1).numpy(),
             **{name: value.numpy() for name, value in columns.items()},
             "mlp": _norm(mlp, before).numpy(),
+            **({"edited": _norm(_entry(rec, index, "edited"), before).numpy()} if "edited" in rec.dataset else {}),
             "rest": _norm(torch.stack(rest).sum(0) if rest else torch.zeros_like(before), before).numpy(),
             "self_share": (nothing if share is None else share).numpy(),
             "relative": (columns["attention"] / before.norm(dim=-1)).numpy(),

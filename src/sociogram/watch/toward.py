@@ -87,7 +87,8 @@ def attribution(rec: Recording, token: str | int, *, query: Address = -1) -> pd.
 
     Returns:
         Columns `layer, entry, toward`: `start` (the stream before the first layer), per layer `messages`, `bias`, `mlp`,
-        `rescaling`, `opaque`, and `constant` (the final norm's and the unembedding's bias). `attrs["logit"]` is the sum;
+        `rescaling`, `opaque`, `edited` (by edits of the stream; where they changed a layer's input, that is `between layers`),
+        and `constant` (the final norm's and the unembedding's bias). `attrs["logit"]` is the sum;
         `attrs["capped"]` says that the model squashes its logits afterwards (the sum is the logit before that).
 
     Raises:
@@ -125,7 +126,7 @@ def _entries(rec: Recording, index: int, place: int) -> list[tuple[str, Tensor]]
         if stack in rec.stacks and not bool(rec.stack(stack)["attention_out"].isel(layer=index).isnull().all()):
             messages = rec.messages(index, stack=stack)
             found += [("messages", messages.mixed()[place]), ("bias", messages.bias[place])]
-    for name in ("mlp_out", "rescaling", "opaque"):
+    for name in ("mlp_out", "rescaling", "opaque", "edited"):
         if name in dataset and not bool(dataset[name].isel(query=place).isnull().all()):
             found.append((name.removesuffix("_out"), tensor(dataset[name])[place]))
     return [(name, value) for name, value in found if bool(torch.any(value != 0))]

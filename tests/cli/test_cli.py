@@ -140,7 +140,7 @@ def test_the_stream_is_edited_with_vectors_and_runs_from_files(inside, smollm: s
     assert found["landed"][0]["head"] is None
     assert found["first_departure"] == 28
     code, _, err = inside("steer", prompt, "--edit", "add layer=3 vector=[1,2]")
-    assert code == 1
+    assert code == 2
     assert "the vector has 2 numbers, and the stream of this model is 576 wide" in " ".join(err.split())
 
 

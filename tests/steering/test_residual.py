@@ -151,7 +151,7 @@ def test_a_cut_skip_is_a_llama_without_that_residual(llama: sg.Model, cut: set[s
 
 
 def test_a_residual_is_cut_once_and_after_what_changes_the_branch(llama: sg.Model) -> None:
-    skip, plus = edits.cut_skip(layer=1, at="mlp"), edits.add(direction(), layer=1, at="mlp")
+    skip, plus = edits.cut_skip(layer=1, at="mlp"), edits.project_out(direction(), layer=1, at="mlp")
     both = edits.cut_skip(layer=1)
     with sg.steer(llama, [skip, plus]) as one, sg.steer(llama, [plus, skip]) as other, sg.steer(llama, [skip, both]) as twice:
         torch.testing.assert_close(one.logits(IDS), other.logits(IDS), atol=1e-5, rtol=0)
@@ -165,6 +165,18 @@ def test_a_residual_is_cut_once_and_after_what_changes_the_branch(llama: sg.Mode
             found.append(steered.logits(inputs))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "olmo2", "granite", "bert", "minimax"])
+def test_where_the_residual_is_cut_the_stream_is_the_branch_alone(name: str) -> None:
+    """In a post-norm layer, the norm of the branch alone; minimax adds to what its norms give out."""
+    model, inputs = inputs_of(name)
+    with sg.steer(model, edits.cut_skip(layer=0, at="mlp" if name == "minimax" else "attention")) as steered:
+        data = steered.record(inputs).dataset
+    alone = torch.tensor(data["mlp_out" if name == "minimax" else "attention_out"].values[0])
+    if name == "bert":
+        alone = model.hf.bert.encoder.layer[0].attention.output.LayerNorm(alone).detach()
+    np.testing.assert_allclose(data["residual"][1], alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("at", AT)

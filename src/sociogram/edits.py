@@ -19,6 +19,7 @@ from sociogram.steering.edits import Mute as mute
 from sociogram.steering.edits import ScaleEdges as scale_edges
 from sociogram.steering.edits import ScaleHead as scale_head
 from sociogram.steering.edits import SetWeight as set_weight
+from sociogram.steering.graft import Graft as graft
 from sociogram.steering.heads import Freeze as freeze
 from sociogram.steering.heads import MeanAblate as mean_ablate
 from sociogram.steering.heads import Swap as swap
@@ -52,6 +53,7 @@ __all__ = [
     "force",
     "freeze",
     "from_json",
+    "graft",
     "isolate",
     "mean_ablate",
     "mute",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,110 @@ def test_clusters_hear_their_own_and_the_representatives(llama: sg.Model) -> Non
         steered.logits(IDS)
     with sg.steer(llama, edits.clusters(count=2)) as steered, pytest.raises(sg.InputError, match="while the model writes"):
         steered.generate(IDS, max_new_tokens=2)
+
+
+def grafted_by_hand(model: sg.Model, host: tuple[int, int], donor: tuple[int, int], other: object | None = None) -> torch.Tensor:
+    """The oracle: the weights of one head copied over another's, in a copy of the model without grouped queries."""
+    twin = copy.deepcopy(model.hf)
+    source = (other or twin).model.layers[donor[0]].self_attn  # type: ignore[attr-defined]
+    target = twin.model.layers[host[0]].self_attn
+    width = target.head_dim
+    to, of = slice(host[1] * width, (host[1] + 1) * width), slice(donor[1] * width, (donor[1] + 1) * width)
+    with torch.no_grad():
+        for name in ("q_proj", "k_proj", "v_proj"):
+            getattr(target, name).weight[to] = getattr(source, name).weight[of].clone()
+        target.o_proj.weight[:, to] = source.o_proj.weight[:, of].clone()
+    return sg.load(twin).logits(IDS)
+
+
+@pytest.mark.parametrize(("host", "donor"), [((1, 2), (0, 3)), ((0, 1), (1, 0)), ((1, 0), (1, 3))])
+def test_a_grafted_head_is_that_head_with_all_its_weights(host: tuple[int, int], donor: tuple[int, int]) -> None:
+    model = sg.load(tiny_llama(num_key_value_heads=4))
+    edit = edits.graft(layer=host[0], head=host[1], source_layer=donor[0], source_head=donor[1])
+    with sg.steer(model, edit) as steered:
+        ours = steered.logits(IDS)
+        rec = steered.record(IDS)
+        assert steered.receipt.edits[["layer", "head", "addressed"]].to_numpy().tolist() == [[*host, 36]]
+    torch.testing.assert_close(ours, grafted_by_hand(model, host, donor), atol=1e-5, rtol=1e-5)
+    assert float((ours - model.logits(IDS)).abs().max()) > 1e-4
+    assert rec.audit().max_relative_error < 1e-4
+    assert "edited" not in rec.dataset  # it is told, not added
+    own = model.hf.model.layers[donor[0]].self_attn.o_proj.weight[:, donor[1] * 4 : donor[1] * 4 + 4].T
+    np.testing.assert_allclose(rec.messages(host[0]).matrix[host[1]], own.detach(), atol=1e-6)
+    assert edits.from_json(edits.to_json([edit])) == [edit] == [edits.parse(str(edit))]
+
+
+def test_a_head_of_another_model_and_of_another_run() -> None:
+    torch.manual_seed(5)
+    model, other = sg.load(tiny_llama(num_key_value_heads=4)), tiny_llama(num_key_value_heads=4, num_hidden_layers=3)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+    donor = sg.load(other)
+    with sg.steer(model, edits.graft(layer=1, head=0, source=donor, source_layer=2, source_head=1)) as steered:
+        torch.testing.assert_close(steered.logits(IDS), grafted_by_hand(model, (1, 0), (2, 1), other), atol=1e-5, rtol=1e-5)
+    run = sg.record(model, [7, 2, 40, 11, 5, 33, 9, 12])
+    with sg.steer(model, edits.graft(layer=1, head=(0, 2), source=run)) as steered:
+        rec = steered.record(IDS)
+        assert rec.audit().max_relative_error < 1e-4
+        for head in (0, 2):
+            theirs = run.messages(1).vectors(*(torch.tensor([i]) for i in (head, 5, 3)))
+            np.testing.assert_allclose(rec.message(1, head, 5, 3), theirs[0], atol=1e-6)
+        with pytest.raises(sg.InputError, match="cannot act while the model writes"):
+            steered.generate(IDS, max_new_tokens=2)
+    with sg.steer(model, edits.graft(source=sg.record(model, IDS))) as steered:  # what it does anyway
+        torch.testing.assert_close(steered.logits(IDS), model.logits(IDS), atol=1e-5, rtol=1e-5)
+
+
+def test_a_grafted_head_keeps_its_own_past_while_the_model_writes(llama: sg.Model) -> None:
+    edit = edits.graft(layer=1, head=(0, 3), source_layer=0, source_head=2)
+    given = {**llama.encode(IDS), "max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    with sg.steer(llama, [edit, edits.scale_head(layer=1, head=0, factor=2.0)]) as steered:
+        written = steered._run(
+            IDS, 6, lambda inputs, _: llama.hf.generate(**given, output_logits=True, return_dict_in_generate=True)
+        )
+        whole = steered.logits(written.sequences[0, :-1].tolist())
+    torch.testing.assert_close(torch.cat(written.logits), whole[len(IDS) - 1 :], atol=1e-4, rtol=1e-4)
+    with sg.steer(llama, edit) as steered, pytest.raises(sg.InputError, match="heads grafted from a model act on one plainly"):
+        steered.generate(IDS, max_new_tokens=2, num_beams=2)
+
+
+def test_grafts_that_do_not_fit_are_refused(llama: sg.Model) -> None:
+    wide = sg.load(tiny_llama(hidden_size=32))
+    with sg.steer(llama, edits.graft(source=wide)) as steered, pytest.raises(sg.InputError, match="is 32 wide and this one 16"):
+        steered.logits(IDS)
+    broad = sg.load(tiny_llama(head_dim=8))
+    with (
+        sg.steer(llama, edits.graft(layer=0, head=0, source=broad)) as steered,
+        pytest.raises(sg.InputError, match="cannot be given"),
+    ):
+        steered.logits(IDS)
+    short = edits.graft(source=sg.record(llama, IDS[:4]))
+    with sg.steer(llama, short) as steered, pytest.raises(sg.InputError, match="the recording has 4 readers"):
+        steered.logits(IDS)
+    with pytest.raises(sg.InputError, match="needs to know what to graft"):
+        edits.graft(layer=1, head=1)
+    with pytest.raises(sg.InputError, match="give a model, a recording"):
+        edits.graft(source=3)
+    gated = sg.load(specimen("qwen3_next").model)
+    layer = next(layer.index for layer in gated.anatomy.stack(gated.anatomy.main) if layer.heard)
+    same = edits.graft(layer=layer, head=0, source_layer=layer, source_head=1)
+    with sg.steer(gated, same) as steered, pytest.raises(sg.InputError, match="a gate or a norm stands between"):
+        steered.logits(IDS)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "gemma2", "olmo2", "gpt_neox", "gpt_oss", "t5", "vit"])
+def test_grafts_in_every_class_close_their_account(name: str) -> None:
+    made = specimen(name)
+    inputs = {n: v[:1] for n, v in made.inputs.items() if n != "use_cache"}
+    model = sg.load(made.model)
+    model.find_anatomy(inputs)
+    plain = sg.record(model, inputs)
+    with sg.steer(model, edits.graft(layer=1, head=0, source_layer=1, source_head=0)) as steered:
+        same = steered.record(inputs)
+    np.testing.assert_allclose(same.dataset["residual"], plain.dataset["residual"], atol=2e-5)
+    with sg.steer(model, edits.graft(layer=1, head=0, source_layer=0, source_head=1)) as steered:
+        rec = steered.record(inputs)
+    assert np.abs(rec.dataset["residual"].values[-1] - plain.dataset["residual"].values[-1]).max() > 1e-5
+    assert rec.audit().max_relative_error <= 1e-4
+    assert rec.null_drift() <= 1e-5

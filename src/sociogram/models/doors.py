@@ -35,18 +35,19 @@ class Doors:
         """Nobody stands at any door yet."""
         self._session = session
         self._calls: Counter[str] = Counter()
-        self._at: dict[tuple[str, str], list[tuple[Site, Change]]] = {}
+        self._at: dict[tuple[str, str], list[tuple[Site, Change, bool]]] = {}
         self.originals: dict[Site, Tensor] = {}
 
-    def change(self, site: Site, by: Change) -> None:
+    def change(self, site: Site, by: Change, *, explained: bool = False) -> None:
         """Put `by(value)` in place of the value at a site in every pass, before any hook registered later sees it.
 
         Several changes at one site act in the order in which they came. Sites count calls, so that one of the layers that share
-        a module can be meant; the count begins anew with each pass of the whole model.
+        a module can be meant; the count begins anew with each pass of the whole model. What is `explained` in another way (by
+        the messages of a grafted head) is no entry of its own in an observer's account.
         """
         if (site.path, "in") not in self._at:
             self._open(site.path)
-        self._at[site.path, site.end].append((site, by))
+        self._at[site.path, site.end].append((site, by, explained))
 
     def new_pass(self) -> None:
         """Calls are counted anew."""
@@ -73,12 +74,12 @@ class Doors:
     def _pass(self, path: str, end: str, value: Any) -> Any:
         """The value with what is changed in it, or None where nothing is."""
         changed = value
-        for site, by in self._at[path, end]:
+        for site, by, explained in self._at[path, end]:
             if site.number == self._calls[path] - 1:
-                changed = self._changed(site, by, changed)
+                changed = self._changed(site, by, changed, explained)
         return None if changed is value else changed
 
-    def _changed(self, site: Site, by: Change, value: Any) -> Any:
+    def _changed(self, site: Site, by: Change, value: Any, explained: bool) -> Any:
         try:
             old = _at_slot(value, site.slot)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -89,7 +90,7 @@ class Doors:
         new = by(old)
         if new is old:
             return value
-        if self._session.observers:
+        if self._session.observers and not explained:
             self.originals.setdefault(site, old)
         return replaced(value, site.slot, new)
 

@@ -190,6 +190,7 @@ class Reader:
         taken = self._values[step.taken]
         module = self.model.get_submodule(step.projection)
         matrix, bias = projection_matrix(module, taken.shape[-1], taken)
+        matrix = _with_grafts(matrix, told)
         scale: Tensor | None = None
         if step.norm is not None:
             before, after = (
@@ -218,6 +219,16 @@ class Reader:
         step = norm.scale(before, after)
         bias = norm.linear(bias) * step[..., None] + norm.bias
         return norm.linear(matrix), bias, step if scale is None else scale * step
+
+
+def _with_grafts(matrix: Tensor, told: Told) -> Tensor:
+    """The projection with the slices of heads that came from elsewhere."""
+    if not told.projections:
+        return matrix
+    rows = matrix.unflatten(0, (told.mixed.shape[2], -1)).clone()
+    for head, own in told.projections.items():
+        rows[head] = own
+    return rows.flatten(0, 1)
 
 
 def _as_tokens(value: Tensor, shape: torch.Size) -> Tensor:

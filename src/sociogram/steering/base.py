@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sociogram.core.address import address, as_plain, from_plain, indices, written
 from sociogram.core.errors import InputError
+from sociogram.models.anatomy import Heard
 from sociogram.models.attention import AttentionCall
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Scene:
         queries, keys: absolute positions of the call's readers and of the sequence's own senders.
         wanted: `[head, query, key]`, the entries that the edit addresses, whether the model's mask lets them exist or not.
         material: what the edit made ready before the run.
+        step: the attention branch that the call belongs to.
+        arguments: what the call's module was given, for edits that overhear it.
+        notes: what the edit keeps during this run.
     """
 
     call: AttentionCall
@@ -42,6 +46,9 @@ class Scene:
     keys: range
     wanted: Bool[Tensor, "head query key"]
     material: Any = None
+    step: Heard | None = None
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    notes: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def readers(self) -> Bool[Tensor, "head query"]:
@@ -65,14 +72,12 @@ class Edit:
     name: ClassVar[str] = ""
     takes: ClassVar[frozenset[str]] = frozenset(ADDRESSES)
     """Which addresses have a meaning here."""
-    decodes: ClassVar[bool] = True
-    """Whether it acts the same in prefill and in cached decoding."""
+    overhears: ClassVar[bool] = False
+    """Whether it asks what the attention module was given (`Scene.arguments`)."""
     by_place: ClassVar[bool] = True
     """Whether what it cuts depends on positions and texts alone, so that layers of one pass can share it."""
     further: ClassVar[frozenset[str]] = frozenset()
     """Arguments of its own that are addresses too."""
-    alone: ClassVar[bool] = False
-    """Whether it keeps a past of its own, which only one plainly generated sequence has."""
 
     layer: Any = None
     head: Any = None
@@ -93,6 +98,16 @@ class Edit:
 
     def check(self) -> None:
         """Refuse values that mean nothing, with an InputError."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it acts the same in prefill and in cached decoding."""
+        return True
+
+    @property
+    def alone(self) -> bool:
+        """Whether it keeps a past of its own, which only one plainly generated sequence has."""
+        return False
 
     def heads(self, count: int) -> tuple[int, ...]:
         """The heads addressed, of so many.
@@ -143,10 +158,10 @@ class Edit:
     def __str__(self) -> str:
         """As `sociogram steer --edit` takes it."""
         parts = [self.name]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                parts.append(f"{field.name}={written(value) if self.is_address(field.name) else self.spelled(value)}")
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if value != one.default:
+                parts.append(f"{one.name}={written(value) if self.is_address(one.name) else self.spelled(value)}")
         return " ".join(parts)
 
     @classmethod
@@ -175,10 +190,10 @@ class Edit:
             InputError: an address that is a function, or a value that is not stored anywhere (a recording in memory).
         """
         plain: dict[str, Any] = {"edit": self.name}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                plain[field.name] = as_plain(value) if self.is_address(field.name) else self._plain(field.name, value)
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if value != one.default:
+                plain[one.name] = as_plain(value) if self.is_address(one.name) else self._plain(one.name, value)
         return plain
 
     def _plain(self, name: str, value: Any) -> Any:

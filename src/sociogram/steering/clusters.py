@@ -28,9 +28,13 @@ class Clusters(Edit):
 
     name: ClassVar[str] = "clusters"
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
-    decodes: ClassVar[bool] = False
     by_place: ClassVar[bool] = False
     count: int
+
+    @property
+    def decodes(self) -> bool:
+        """Never."""
+        return False
 
     def check(self) -> None:
         """At least one cluster."""

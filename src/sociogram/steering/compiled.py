@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sociogram.core.address import Places, indices, places
 from sociogram.core.errors import EditDidNotLand, InputError
-from sociogram.models.anatomy import Anatomy, Layer
+from sociogram.models.anatomy import Anatomy, Heard, Layer
 from sociogram.models.tokens import find_token
 from sociogram.steering.base import Edit
 from sociogram.steering.residual import StreamEdit
@@ -32,6 +32,7 @@ class Act:
     key: Places
     texts: list[str]
     material: Any = None
+    step: Heard | None = None
 
 
 @dataclass(eq=False)
@@ -97,10 +98,10 @@ def compiled(
         query, key = (places(getattr(edit, axis), own, find_token, later, axis) for axis in ("query", "key"))
         _check_first(edit, key)
         material = None if materials is None else materials[number]
-        for layer, step_calls in _layers(edit, anatomy):
-            for call in step_calls:
+        for layer, branches in _layers(edit, anatomy):
+            for step, call in branches:
                 heads = edit.heads(anatomy.heads[call][0])
-                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own, material))
+                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own, material, step))
     return Plan(tuple(edits), acts, texts[anatomy.main])
 
 
@@ -119,8 +120,8 @@ def _check_first(edit: Edit, key: Places) -> None:
         raise InputError(f"`{edit}`: the first token is addressed itself, so nothing can be moved to it: choose another policy")
 
 
-def _layers(edit: Edit, anatomy: Anatomy) -> list[tuple[Layer, tuple[Name, ...]]]:
-    """The layers that an edit addresses, and the self-attention calls of each."""
+def _layers(edit: Edit, anatomy: Anatomy) -> list[tuple[Layer, tuple[tuple[Heard, Name], ...]]]:
+    """The layers that an edit addresses, and the self-attention branches and calls of each."""
     name = _stack(edit, anatomy)
     stack = anatomy.stack(name)
     chosen = [(stack[i], _self_calls(stack[i])) for i in indices(edit.layer, len(stack), "layer")]
@@ -137,8 +138,8 @@ def _layers(edit: Edit, anatomy: Anatomy) -> list[tuple[Layer, tuple[Name, ...]]
     return heard
 
 
-def _self_calls(layer: Layer) -> tuple[Name, ...]:
-    return tuple(call for step in layer.heard if not step.cross for call in step.calls)
+def _self_calls(layer: Layer) -> tuple[tuple[Heard, Name], ...]:
+    return tuple((step, call) for step in layer.heard if not step.cross for call in step.calls)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -13,8 +14,10 @@ from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall, additive, allowed, weights_of
 from sociogram.models.masks import LazyMask
 from sociogram.models.outside import widened
+from sociogram.models.seam import Session
 from sociogram.steering.base import Edit, Scene
 from sociogram.steering.compiled import Act, Plan
+from sociogram.steering.splint import Splint
 
 T = TypeVar("T")
 MEASURED = 1_024
@@ -90,8 +93,22 @@ class PlanEditor:
     def __init__(self, plan: Plan, tally: Tally) -> None:
         """`tally` is added to as calls come."""
         self.plan, self.tally = plan, tally
+        self._given: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self._notes: dict[int, dict[Any, Any]] = {}
+        self._projections: dict[tuple[str, int], Mapping[int, Tensor]] = {}
         self._pass: tuple[range, range] | None = None
         self._known: dict[tuple[object, ...], tuple[Any, object, object]] = {}
+
+    def attach(self, session: Session) -> None:
+        """Overhear what attention modules are given, and stand behind the projections that grafted heads do not speak through."""
+        overheard = {name: act for name, acts in self.plan.acts.items() for act in acts if act.edit.overhears}
+        for name, act in overheard.items():
+            session.on_input(name[0], partial(self._overhear, name[0]))
+            assert act.step is not None
+            Splint(session.model, act.step, self._projections, name).attach(session.doors)
+
+    def _overhear(self, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._given[path] = args, kwargs
 
     def prepare(self, call: AttentionCall) -> AttentionCall:
         """The call with what is cut, then with what else is changed before the softmax."""
@@ -104,6 +121,7 @@ class PlanEditor:
         for act in acts:
             if type(act.edit).changes is not Edit.changes:
                 call = self._change(act, call)
+        self._projections[call.name] = call.projections
         if not self.wants_weights(call):
             self.tally.paths.add("explicit" if any(not one.joined for one in call.outside) else "sdpa")
         return call
@@ -111,7 +129,8 @@ class PlanEditor:
     def _scene(self, act: Act, call: AttentionCall) -> Scene:
         queries, keys = positions(call)
         wanted = self.plan.region(act, call.query.shape[1], queries, keys, call.query.device)
-        return Scene(call, act.layer, queries, keys, wanted, act.material)
+        arguments, notes = self._given.get(call.path, ((), {})), self._notes.setdefault(act.number, {})
+        return Scene(call, act.layer, queries, keys, wanted, act.material, act.step, arguments, notes)
 
     def _cut(self, act: Act, call: AttentionCall) -> AttentionCall:
         made = self._shared(act, call, "cut", self._made)

@@ -105,10 +105,14 @@ class Freeze(Edit):
 
     name: ClassVar[str] = "freeze"
     takes: ClassVar[frozenset[str]] = _HEADS
-    decodes: ClassVar[bool] = False
     source: Any
     source_layer: int | None = None
     source_head: int | None = None
+
+    @property
+    def decodes(self) -> bool:
+        """Never."""
+        return False
 
     def check(self) -> None:
         """A recording or a path."""

@@ -136,20 +136,21 @@ class Steered:
             InputError: also edits or addresses that have no meaning while the model writes.
             EditDidNotLand: see `steer`.
         """
-        if any(map(_has_condition, self.edits)):
-            self._refuse_conditions(kwargs)
+        if any(edit.alone or _has_condition(edit) for edit in self.edits):
+            self._refuse_several(kwargs)
         return self._run(
             text, max_new_tokens, lambda inputs, _: self.model.generate(inputs, max_new_tokens=max_new_tokens, **kwargs)
         )
 
-    def _refuse_conditions(self, kwargs: Mapping[str, Any]) -> None:
-        """Conditions need the text of every token as it is written, one sequence and one token at a time."""
+    def _refuse_several(self, kwargs: Mapping[str, Any]) -> None:
+        """Conditions need the text of every token as it is written, grafted heads keep a past: one sequence, token by token."""
         settings = self.model.hf.generation_config
         several = any(int(kwargs.get(n) or getattr(settings, n, None) or 1) > 1 for n in ("num_beams", "num_return_sequences"))
         if self.model.hf.config.is_encoder_decoder or several or set(kwargs) - _SIMPLE:
             odd = ", ".join(sorted(set(kwargs) - _SIMPLE)) or "several sequences, or an encoder-decoder"
             raise InputError(
-                f"conditions on the text of tokens act on one plainly generated sequence, not with {odd}: address positions"
+                "conditions on the text of tokens and heads grafted from a model act on one plainly generated sequence, not with "
+                f"{odd}: address positions, or generate plainly"
             )
 
     def _run(self, what: Promptable, to_come: int, run: Callable[[dict[str, Tensor], Session], T]) -> T:

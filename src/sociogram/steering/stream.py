@@ -152,7 +152,7 @@ def _first_position(call: AttentionCall) -> int | None:
     """The position of a call's first token, where the call tells: by its mask, or as it has no other keys than its own."""
     if isinstance(call.mask, LazyMask):
         return call.mask.rule.query_offset
-    return 0 if call.query.shape[2] == call.key.shape[2] else None
+    return 0 if call.query.shape[2] == call.keys else None
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from sociogram.steering.attend import AddHead, Attend
 from sociogram.steering.base import ADDRESSES, Edit, plain_fields
 from sociogram.steering.clusters import Clusters
 from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, SetWeight
+from sociogram.steering.graft import Graft
 from sociogram.steering.heads import Freeze, MeanAblate, Swap
 from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Window
@@ -21,7 +22,7 @@ from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Str
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
-        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Attend, AddHead,
+        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead,
         Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
         Add, ProjectOut, Patch, CutSkip, SkipLayer,
     )

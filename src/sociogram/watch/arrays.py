@@ -214,7 +214,7 @@ class Arrays:
         return int(present.sum())
 
     def _matrix(self, stack: str, layer: int, dataset: xr.Dataset) -> Tensor:
-        if "output_projection" in dataset:
+        if "output_projection" in dataset and not bool(dataset["output_projection"].isnull().all()):
             matrix = tensor(dataset["output_projection"])
             return matrix[~matrix.isnan().flatten(1).all(1)]
         if self.model is None:

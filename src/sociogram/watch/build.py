@@ -145,7 +145,7 @@ class StackBuilder:
                 repeats = group if vectors.shape[1] != told.mixed.shape[2] else 1
                 self._put(name, index, vectors.repeat_interleave(repeats, dim=1))
         self._put("query_vector", index, told.query)
-        self._put("output_projection", index, heard.matrix)
+        self._put("output_projection", index, heard.matrix, always=bool(told.projections))
         if heard.gate is not None:
             self._put("head_gate", index, heard.gate.transpose(1, 2), always=True)
         if heard.scale is not None:
@@ -197,7 +197,7 @@ def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...]
 
 def _kept_factor(heard: HeardRun) -> Callable[[], Tensor] | None:
     """The factor of a branch's Gram matrix, kept with its projection where nothing else is in the matrix."""
-    if heard.step.projected.ops or heard.step.norm is not None:
+    if heard.step.projected.ops or heard.step.norm is not None or heard.told.projections:
         return None
     return lambda: remembered(heard.module, f"gram {heard.told.value.dtype}", lambda: gram_factor(heard.matrix).to(heard.matrix))
 

@@ -84,7 +84,8 @@ def test_a_recording_with_senders_from_outside_comes_back_from_disk(smollm: sg.M
 
 
 def test_means_need_texts() -> None:
-    for odd in ((), [""], [3], 5):
+    assert edits.mean_ablate(reference=[[3, 4], "a"]).reference == ((3, 4), "a")
+    for odd in ((), [""], [3], 5, [[]], [[1.5]]):
         with pytest.raises(sg.InputError, match="give the texts to take the mean over"):
             edits.mean_ablate(reference=odd)
 
@@ -154,6 +155,9 @@ def test_swap_takes_two_heads(llama: sg.Model) -> None:
     with sg.steer(llama, edits.swap(layer=0, head=1, other=1)) as steered, pytest.raises(sg.InputError, match="that is one head"):
         steered.logits(IDS)
     with sg.steer(llama, edits.swap(layer=0, head=1, other=7)) as steered, pytest.raises(sg.InputError, match="no head 7"):
+        steered.logits(IDS)
+    same = edits.swap(layer=0, head=0, other=1, what="values")
+    with sg.steer(llama, same) as steered, pytest.raises(sg.InputError, match="are of one group and tell the same values"):
         steered.logits(IDS)
     with pytest.raises(sg.InputError, match="takes one head by number"):
         edits.swap(head=(0, 1), other=2)

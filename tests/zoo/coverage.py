@@ -131,7 +131,9 @@ def _difference(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @contextlib.contextmanager
-def _limited(seconds: int) -> Iterator[None]:
+def limited(seconds: int) -> Iterator[None]:
+    """Stop what takes longer, with a TimeoutError."""
+
     def stop(*_: object) -> None:
         raise TimeoutError(f"took more than {seconds} s")
 
@@ -149,7 +151,7 @@ def sweep(names: tuple[str, ...]) -> list[Row]:
     rows = []
     for name in track(names, description="the zoo", console=None):
         try:
-            with _limited(SECONDS), warnings.catch_warnings():
+            with limited(SECONDS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 rows.append(measure(name))
         except Exception as error:

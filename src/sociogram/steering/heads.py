@@ -13,6 +13,7 @@ from torch import Tensor
 from sociogram.core.address import indices
 from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall
+from sociogram.models.examine import probe_inputs
 from sociogram.models.outside import Outside
 from sociogram.models.seam import watching
 from sociogram.steering.base import Edit, Scene
@@ -29,8 +30,8 @@ _HEADS = frozenset(("layer", "head", "query"))
 class MeanAblate(Edit):
     """Replace what heads tell by the mean of what they tell over reference texts, the same for every reader.
 
-    `reference`: texts that the plain model reads once, when the edit first acts; the mean is over all their tokens, the first
-    one included. The mean is heard as a message from outside (`<mean>`), so that the account still adds up.
+    `reference`: texts, or lists of token ids, that the plain model reads once, when the edit first acts; the mean is over all
+    their tokens, the first one included. The mean is heard as a message from outside (`<mean>`), so that the account adds up.
 
     Misleads: a mean is a place that no token need ever have been at; and what later heads make of it is not what they would do
     without this head.
@@ -42,17 +43,19 @@ class MeanAblate(Edit):
 
     def check(self) -> None:
         """At least one text."""
-        texts = (self.reference,) if isinstance(self.reference, str) else self.reference
-        if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) and text for text in texts):
+        given = (self.reference,) if isinstance(self.reference, str) else self.reference
+        texts = tuple(tuple(one) if isinstance(one, list) else one for one in given) if isinstance(given, Sequence) else ()
+        if not texts or not all(map(_is_text, texts)):
             raise InputError(f"mean_ablate reference={self.reference!r}: give the texts to take the mean over, at least one")
-        object.__setattr__(self, "reference", tuple(texts))
+        object.__setattr__(self, "reference", texts)
 
     def ready(self, model: Model) -> dict[tuple[str, int], Tensor]:
         """Each call's mean, `[head, d_value]`."""
+        probe_inputs(model.hf)  # refuses what reads no texts
         listener = _Means()
         for text in self.reference:
             with torch.no_grad(), watching(model.hf, [listener]):
-                model.hf(**model.encode(text))
+                model.hf(**model.encode(text if isinstance(text, str) else list(text)))
         return {name: total / listener.counts[name] for name, total in listener.totals.items()}
 
     def reweighs(self) -> bool:
@@ -77,6 +80,10 @@ class MeanAblate(Edit):
         place = appended(scene.call, self)
         changed[..., place] = torch.where(rows, 1.0, changed[..., place])
         return changed, None if sink is None else sink.masked_fill(rows, 0.0)
+
+
+def _is_text(one: Any) -> bool:
+    return bool(one) and (isinstance(one, str) or (isinstance(one, tuple) and all(type(number) is int for number in one)))
 
 
 class _Means:
@@ -206,6 +213,9 @@ class Swap(Edit):
         """Values exchanged."""
         if self.what == "pattern":
             return None
+        first, second = (head // scene.call.group for head in self.heads(scene.call.query.shape[1]))
+        if first == second and self.what == "values":
+            raise InputError(f"`{self}`: the two heads are of one group and tell the same values: nothing would change")
         call = by_head(scene.call)
         return replace(call, value=call.value[:, self._order(call.value.shape[1])])
 

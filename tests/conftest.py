@@ -22,6 +22,8 @@ SHAPED = [
     "models.branch",
     "models.verify",
     "models.head",
+    "steering.sources",
+    "steering.stream",
     "watch.account",
     "watch.toward",
     "watch.axes",

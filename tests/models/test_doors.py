@@ -89,6 +89,21 @@ def test_other_threads_and_questions_in_between_are_left_alone(model: LlamaForCa
     assert [torch.allclose(value, plain[-1], atol=1e-5) for value in found] == [True, True, False]
 
 
+def test_asking_a_module_in_the_middle_of_a_run_is_no_call(model: LlamaForCausalLM) -> None:
+    def ask(x: Tensor) -> Tensor:
+        with unwatched():
+            model.model.layers[0].mlp(x)
+        return x
+
+    door = Site("model.layers.0.mlp", 0, "out", ()), lambda x: x + 1
+    before = Site("model.layers.0", 0, "in", (0, 0)), ask
+    with watching(model, [], [Changes(door)]):
+        alone = states(model)[-1]
+    with watching(model, [], [Changes(door, before)]):
+        assert torch.equal(states(model)[-1], alone)
+    assert float((states(model)[-1] - alone).abs().max()) > 1e-3
+
+
 def test_gradients_pass_through_a_changed_value(model: LlamaForCausalLM) -> None:
     shift = torch.zeros(16, requires_grad=True)
     with watching(model, [], [Changes((OUT, lambda x: x + shift))]):

@@ -17,6 +17,7 @@ import pytest
 import sociogram as sg
 from sociogram.studio import page as page_module
 from sociogram.studio.frame import Header, decode
+from tests.models.conftest import tiny_llama
 from tests.watch.conftest import tiny
 
 SCHEMA = json.loads(files("sociogram.studio").joinpath("frame.schema.json").read_text())
@@ -51,6 +52,18 @@ def test_any_family_fits_the_schema(name: str) -> None:
     for layer, status in zip(run["layers"], rec.dataset["status"].values, strict=True):
         assert layer["status"] == status
         assert status != "closed" or "attention" in run["stops"][layer["stop"]]["part"]
+
+
+def test_a_run_whose_stream_was_edited_says_so_beside_the_plain_one() -> None:
+    model = sg.load(tiny_llama())
+    plain, ids = sg.record(model, [5, 9, 17, 3, 44]), [5, 9, 17, 3, 44]
+    some = [sg.edits.add(np.ones(16), layer=1, at=at, query=2) for at in ("mlp", "input")]
+    with sg.steer(model, some) as steered:
+        header, arrays = inside(sg.to_html(plain, other=steered.record(ids), names=("plain", "steered")))
+    jsonschema.validate(header, SCHEMA)
+    assert "0/move/edited" not in arrays
+    np.testing.assert_allclose(arrays["1/move/edited"], [[np.nan] * 5, [0, 0, 4, 0, 0]], atol=1e-6)
+    assert len(header["runs"][1]["stops"]) == len(header["runs"][0]["stops"]) + 1  # where the stream was changed between layers
 
 
 @pytest.mark.real

@@ -169,7 +169,7 @@ class _Run:
     def _moves(self) -> None:
         moves = self.rec.moves()
         shape = (self.rec.dataset.sizes["layer"], len(self.rec.tokens))
-        for name in ("moved", "from_others", "from_itself", "mlp", "rest"):
+        for name in ("moved", "from_others", "from_itself", "mlp", "rest", *(["edited"] if "edited" in moves else [])):
             table = np.full(shape, np.nan)
             table[moves["layer"], moves["query"]] = moves[name]
             self.put(f"move/{name}", table, np.float32)

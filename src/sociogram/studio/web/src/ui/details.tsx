@@ -89,6 +89,7 @@ const PARTS = [
   { name: "from_others", text: "others", title: "the sum of what other tokens told it" },
   { name: "from_itself", text: "itself", title: "what it told itself through attention" },
   { name: "mlp", text: "MLP", title: "what the MLP added" },
+  { name: "edited", text: "edits", title: "what edits of the stream changed" },
   { name: "rest", text: "the rest", title: "norms, biases and what has no messages" },
   { name: "moved", text: "all in all", title: "the whole move of this layer" },
 ] as const;
@@ -102,7 +103,7 @@ function Moved({ token }: { token: number }): JSX.Element | null {
   return (
     <Section title={`Moved in layer ${layer}`} note={`to this stop: ${num(movedAt(store.run.value, store.at.value, token))}`}>
       <dl class="sg-moves">
-        {PARTS.filter(({ name }) => name !== "rest" || parts.rest > most / 1000).map(({ name, text, title }) => (
+        {PARTS.filter(({ name }) => (name !== "rest" && name !== "edited") || parts[name] > most / 1000).map(({ name, text, title }) => (
           <div key={name} title={title} class={name === "moved" ? "sg-sum" : ""}>
             <dt>{text}</dt>
             <dd>

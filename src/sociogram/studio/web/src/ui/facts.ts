@@ -99,13 +99,13 @@ export function movedAt(run: Run, stop: number, token: number): number {
   return run.has("moved") ? run.array("moved")[stop * run.info.tokens.length + token]! : NaN;
 }
 
-export const MOVES = ["moved", "from_others", "from_itself", "mlp", "rest"] as const;
+export const MOVES = ["moved", "from_others", "from_itself", "mlp", "edited", "rest"] as const;
 export type MoveName = (typeof MOVES)[number];
 
 /** Norms of what moved a token in a layer. */
 export function moves(run: Run, layer: number, token: number): Record<MoveName, number> {
   const at = (name: MoveName): number => (run.has(`move/${name}`) ? (run.array(`move/${name}`)[layer * run.info.tokens.length + token] ?? NaN) : NaN);
-  return { moved: at("moved"), from_others: at("from_others"), from_itself: at("from_itself"), mlp: at("mlp"), rest: at("rest") };
+  return { moved: at("moved"), from_others: at("from_others"), from_itself: at("from_itself"), mlp: at("mlp"), edited: at("edited"), rest: at("rest") };
 }
 
 export function neighbours(run: Run, stop: number, token: number): { token: number; distance: number }[] {

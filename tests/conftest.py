@@ -22,7 +22,7 @@ SHAPED = [
     "models.branch",
     "models.verify",
     "models.head",
-    "steering.sources",
+    "steering.patched",
     "steering.stream",
     "watch.account",
     "watch.toward",

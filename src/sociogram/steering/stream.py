@@ -24,9 +24,9 @@ from sociogram.models.trace import Site
 from sociogram.steering.base import Edit
 from sociogram.steering.compiled import _held, _ranges, _stack
 from sociogram.steering.editor import Tally
+from sociogram.steering.patched import Patches, Run
 from sociogram.steering.places import Door, doors
 from sociogram.steering.residual import CutSkip, Patch, Still, StreamEdit
-from sociogram.steering.sources import Run, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class StreamAct:
     doors: tuple[Door, ...]
     query: Places
     texts: list[str]
-    source: Source | None = None
+    source: Patches | None = None
 
     @property
     def layer(self) -> int:

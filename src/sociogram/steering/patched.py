@@ -22,7 +22,7 @@ ENTRY = {"attention": "attention_out", "mlp": "mlp_out"}
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Patches:
     """Vectors for some positions of the run that is patched."""
 
     positions: tuple[int, ...]
@@ -62,14 +62,14 @@ class Run:
             raise InputError(f"`{edit}`: the source holds several sequences: give one, rec.sequence(0)")
         return cls(edit, rec, stack)
 
-    def at(self, layer: int, pairs: tuple[list[int], list[int]], width: int) -> Source:
+    def at(self, layer: int, pairs: tuple[list[int], list[int]], width: int) -> Patches:
         """The vectors of one layer; `pairs` as `pairs_of` gives them."""
         values = self._values(self._layer(layer))
         if values.shape[-1] != width:
             raise InputError(
                 f"`{self.edit}`: the source's stream is {values.shape[-1]} wide and this model's {width}: they must be equal"
             )
-        return Source(tuple(pairs[0]), values[pairs[1]])
+        return Patches(tuple(pairs[0]), values[pairs[1]])
 
     def pairs_of(self, texts: Sequence[str], to_come: int) -> tuple[list[int], list[int]]:
         """The positions that are patched, and for each the position in the source.

@@ -259,5 +259,6 @@ def _biased(call: AttentionCall) -> bool:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether a tensor is another one, to the tolerance of the other one's dtype."""
     wide = (one.double(), other.double())
-    return float((wide[0] - wide[1]).abs().max()) <= TOLERANCE[one.dtype] * float(wide[1].abs().max())
+    return float((wide[0] - wide[1]).abs().max()) <= TOLERANCE[other.dtype] * float(wide[1].abs().max())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sociogram.core.errors import EditDidNotLand
+from sociogram.models.continuing import Readable
 from sociogram.models.examine import forward_arguments
 from sociogram.models.seam import watching
 from sociogram.steering.editor import PlanEditor, Tally
@@ -33,6 +34,7 @@ class Receipt:
     inputs: Mapping[str, Tensor]
     tally: Tally
     to_come: int = 0
+    past: Readable | None = None
 
     @property
     def path(self) -> str:
@@ -94,7 +96,7 @@ class Receipt:
 
     def _shown(self, editors: Sequence[PlanEditor]) -> Tensor:
         hf = self.steered.model.hf
-        arguments = forward_arguments(hf, dict(self.inputs))
+        arguments = forward_arguments(hf, dict(self.inputs)) if self.past is None else self.past.arguments(self.inputs)
         with torch.no_grad():
             if not editors:
                 return shown(hf(**arguments))

@@ -22,8 +22,6 @@ SHAPED = [
     "models.verify",
     "models.head",
     "steering.past",
-    "steering.reading",
-    "steering.splice",
     "watch.account",
     "watch.toward",
     "watch.axes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int
@@ -15,8 +15,6 @@ from sociogram.models.inputs import check_length, takes
 
 if TYPE_CHECKING:
     from sociogram.steering.past import Past
-
-P = TypeVar("P", bound="Past")
 
 
 def tokens_and_mask(hf: Any, ids: Int[Tensor, " token"]) -> dict[str, Tensor]:
@@ -53,7 +51,7 @@ def _base(past: Past, whole: Mapping[str, Tensor]) -> tuple[Past, Tensor]:
     return (past if count else first_of(past, len(past) - 1)), torch.cat([past.positions, fresh])
 
 
-def first_of(past: P, count: int) -> P:
+def first_of(past: Past, count: int) -> Past:
     """The first so many tokens of a past: also none. The next position is that of the first token left out."""
     keys, values = (tuple(t[:, :count] for t in tensors) for tensors in (past.keys, past.values))
     end = int(past.positions[count]) if count < len(past) else past.next_position
@@ -68,7 +66,7 @@ def first_of(past: P, count: int) -> P:
     )
 
 
-def readable(past: P) -> P:
+def readable(past: Past) -> Past:
     """The past itself, if its model can read on from where its tokens stand.
 
     Raises:

@@ -22,6 +22,7 @@ SHAPED = [
     "models.verify",
     "models.head",
     "steering.past",
+    "steering.revise",
     "watch.account",
     "watch.toward",
     "watch.axes",

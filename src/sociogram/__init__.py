@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sociogram.steering.compare import Comparison, compare
     from sociogram.steering.past import Past
     from sociogram.steering.receipt import Receipt
+    from sociogram.steering.revise import Revision, revise
     from sociogram.steering.steer import Steered, steer
     from sociogram.studio.page import to_html
     from sociogram.watch.audit import Audit
@@ -60,6 +61,7 @@ _HOME = {
     "to_html": "studio.page",
     "Schedule": "core.schedule",
     "Past": "steering.past",
+    **dict.fromkeys(("Revision", "revise"), "steering.revise"),
     **dict.fromkeys(
         (
             "AccountError", "EditDidNotLand", "InputError", "MemoryLimitError", "MissingExtraError", "ModelNotFoundError",
@@ -88,6 +90,7 @@ __all__ = [
     "Receipt",
     "Recording",
     "RecordingError",
+    "Revision",
     "Schedule",
     "Selection",
     "SociogramError",
@@ -105,6 +108,7 @@ __all__ = [
     "plot",
     "record",
     "remove_model",
+    "revise",
     "steer",
     "to_html",
 ]

@@ -21,6 +21,7 @@ SHAPED = [
     "models.branch",
     "models.verify",
     "models.head",
+    "steering.inertia",
     "steering.past",
     "steering.revise",
     "watch.account",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sociogram.models.loading import load
     from sociogram.models.model import Model
     from sociogram.steering.compare import Comparison, compare
+    from sociogram.steering.inertia import Inertia, inertia
     from sociogram.steering.past import Past
     from sociogram.steering.receipt import Receipt
     from sociogram.steering.revise import Revision, revise
@@ -61,6 +62,7 @@ _HOME = {
     "to_html": "studio.page",
     "Schedule": "core.schedule",
     "Past": "steering.past",
+    **dict.fromkeys(("Inertia", "inertia"), "steering.inertia"),
     **dict.fromkeys(("Revision", "revise"), "steering.revise"),
     **dict.fromkeys(
         (
@@ -81,6 +83,7 @@ __all__ = [
     "Comparison",
     "EditDidNotLand",
     "Flock",
+    "Inertia",
     "InputError",
     "MemoryLimitError",
     "MissingExtraError",
@@ -102,6 +105,7 @@ __all__ = [
     "compare",
     "coverage",
     "edits",
+    "inertia",
     "known_models",
     "load",
     "open_recording",

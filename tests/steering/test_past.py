@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM, RobertaConfig, RobertaForCausalLM
 
 import sociogram as sg
 from sociogram import edits
@@ -409,6 +409,19 @@ def test_a_model_that_does_not_take_positions_reads_no_holes() -> None:
         past.erase(7)
     assert past.erase(7, close=True).next_position == 7
     hook.remove()
+
+
+def test_positions_that_count_from_behind_the_padding_row() -> None:
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=60, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, is_decoder=True,
+        max_position_embeddings=34, pad_token_id=1,
+    )  # fmt: skip
+    model = sg.load(RobertaForCausalLM(config).eval())
+    past = sg.Past.of(model, IDS)
+    close(past.logits(MORE), model.logits(ALL)[8:])
+    places = [i + 2 for i in range(len(ALL))]
+    close(past.erase(slice(2, 5)).logits(MORE), unseen(model, ALL, slice(2, 5), 8, places)[8:])
 
 
 def test_distances_by_the_place_in_the_cache_leave_no_holes() -> None:

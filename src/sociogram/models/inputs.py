@@ -52,7 +52,7 @@ def max_positions(hf: PreTrainedModel) -> int | None:
     most = getattr(text_config(hf), "max_position_embeddings", None)
     if not isinstance(most, int) or most <= 0:
         return None
-    return most - _reserved_positions(hf)
+    return most - reserved_positions(hf)
 
 
 def check_length(hf: PreTrainedModel, length: int, new: int = 0) -> None:
@@ -71,7 +71,7 @@ def check_length(hf: PreTrainedModel, length: int, new: int = 0) -> None:
     )
 
 
-def _reserved_positions(hf: PreTrainedModel) -> int:
+def reserved_positions(hf: PreTrainedModel) -> int:
     """Rows of a learned position table up to its padding row, where positions count from behind that (RoBERTa)."""
     for name, module in hf.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
@@ -140,7 +140,7 @@ def _padded(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Seque
 
 def _add_positions(hf: PreTrainedModel, encoded: dict[str, Tensor], taken: frozenset[str]) -> None:
     """Count positions from the first real token, as models that are padded on the left do not by themselves."""
-    if "position_ids" in taken and "attention_mask" in encoded and not _reserved_positions(hf):
+    if "position_ids" in taken and "attention_mask" in encoded and not reserved_positions(hf):
         encoded["position_ids"] = (encoded["attention_mask"].cumsum(-1) - 1).clamp(min=0)
 
 

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sociogram.core.errors import InputError
-from sociogram.models.inputs import Promptable, check_length, takes
+from sociogram.models.inputs import Promptable, check_length
 from sociogram.models.model import Model
 from sociogram.steering.past import Past
+from sociogram.steering.reading import given_positions, tokens_and_mask
 
 AGREE = 1e-4
 """Below this distance (Euclidean, of probabilities) two distributions count as one: what is owed to either cannot be told."""
@@ -129,19 +130,15 @@ class _Run:
 
     def __init__(self, past: Past) -> None:
         """Read the past's last token again."""
-        self.hf, self.ids, self.next_position = past.model.hf, past.ids, past.next_position
+        self.past, self.hf, self.ids = past, past.model.hf, past.ids
         self._take(past.arguments(past.whole(None)))
 
     def read(self, token: int) -> None:
         """Read one more token."""
         self.ids = torch.cat([self.ids, self.ids.new_tensor([token])])
-        given: dict[str, Any] = {"input_ids": self.ids[None, -1:], "past_key_values": self.cache, "use_cache": True}
-        if takes(self.hf, "attention_mask"):
-            given["attention_mask"] = torch.ones_like(self.ids[None])
-        if takes(self.hf, "position_ids"):
-            given["position_ids"] = self.ids.new_tensor([[self.next_position]])
-        self.next_position += 1
-        self._take(given)
+        place = self.ids.new_tensor([self.past.next_position + len(self.ids) - 1 - len(self.past)])
+        given = tokens_and_mask(self.hf, self.ids) | given_positions(self.past, place)
+        self._take({**given, "input_ids": self.ids[None, -1:], "past_key_values": self.cache, "use_cache": True})
 
     def _take(self, arguments: dict[str, Any]) -> None:
         with torch.no_grad():

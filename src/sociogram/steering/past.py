@@ -240,7 +240,7 @@ class Past:
             raise InputError(f"this past is of {self.model.name}, and another model was asked to read it: make it with that one")
 
     def logits(self, what: Promptable | None = None) -> Float[Tensor, "query vocabulary"]:
-        """Logits of tokens that are read after this past; of its last token, read again, where nothing is given.
+        """Logits of tokens that are read after this past; where nothing is given of its last token, read again on the rest.
 
         Raises:
             InputError: as `model.logits`; no positions left; positions that the model does not take.

@@ -222,30 +222,60 @@ def test_nothing_is_changed_in_place_and_forks_do_not_meet(llama: sg.Model) -> N
         past.next_position = 3  # type: ignore[misc]
 
 
-def test_generation_after_a_hole_goes_on_at_the_next_position(llama: sg.Model) -> None:
-    """Token by token, each at the position after the last: the oracle feeds the cache of the hole by hand."""
-    tokenizer = byte_level_tokenizer(eos_token="<end>")
-    model = sg.load(llama.hf, tokenizer=tokenizer)
-    hole = sg.Past.of(model, IDS).erase(slice(2, 5))
-    cache, written, new = hole.cache(), [], torch.tensor([MORE])
-    place = 8
-    for _ in range(5):
+@pytest.fixture(scope="module")
+def writer() -> sg.Model:
+    """With a tokenizer, and weights so large that what it writes depends on where it stands."""
+    torch.manual_seed(4)
+    hf = tiny_llama(num_hidden_layers=3)
+    with torch.no_grad():
+        for parameter in hf.parameters():
+            parameter.mul_(20.0 if parameter.ndim > 1 else 1.0)
+    return sg.load(hf, tokenizer=byte_level_tokenizer(eos_token="<end>"))
+
+
+WRITE = {"max_new_tokens": 12, "eos_token_id": None, "pad_token_id": 0}
+
+
+def by_hand(model: sg.Model, cache: Any, place: int) -> str:
+    """Token by token, each at the position after the last, on a cache of transformers' own."""
+    written, new = [], torch.tensor([MORE])
+    for _ in range(12):
         at = torch.arange(place, place + new.shape[1])[None]
         with torch.no_grad():
             logits = model.hf(input_ids=new, past_key_values=cache, position_ids=at, use_cache=True).logits[0, -1]
         place += new.shape[1]
         new = logits.argmax()[None, None]
         written.append(int(new))
-    text = tokenizer.decode(written, skip_special_tokens=True)
-    options = {"max_new_tokens": 5, "eos_token_id": None, "pad_token_id": 0}
-    assert hole.generate(MORE, **options) == text
-    assert model.generate(MORE, past=hole, **options) == text
-    with sg.steer(model, []) as steered:
-        assert steered.generate(MORE, past=hole, **options) == text
-    assert sg.Past.of(model, IDS).generate(MORE, **options) == model.generate(ALL, **options)
-    assert sg.Past.of(model, ALL).generate(**options) == model.generate(ALL, **options)
-    beams = {**options, "num_beams": 3}
-    assert sg.Past.of(model, IDS).generate(MORE, **beams) == model.generate(ALL, **beams)
+    assert model.tokenizer is not None
+    return str(model.tokenizer.decode(written, skip_special_tokens=True))
+
+
+def test_generation_after_a_hole_goes_on_at_the_next_position(writer: sg.Model) -> None:
+    hole = sg.Past.of(writer, IDS).erase(slice(1, 7))
+    text = by_hand(writer, hole.cache(), 8)
+    assert hole.generate(MORE, **WRITE) == text
+    assert writer.generate(MORE, past=hole, **WRITE) == text
+    with sg.steer(writer, []) as steered:
+        assert steered.generate(MORE, past=hole, **WRITE) == text
+    assert by_hand(writer, hole.cache(), 2) != text  # at the cache's length it would write something else
+
+
+def test_generation_from_a_past_is_that_from_the_whole_text(writer: sg.Model) -> None:
+    past = sg.Past.of(writer, IDS)
+    assert past.generate(MORE, **WRITE) == writer.generate(ALL, **WRITE) != past.generate([5, 6], **WRITE)
+    assert sg.Past.of(writer, ALL).generate(**WRITE) == writer.generate(ALL, **WRITE)
+    beams = {**WRITE, "num_beams": 3}
+    assert past.generate(MORE, **beams) == writer.generate(ALL, **beams)
+    sampled = {**WRITE, "do_sample": True, "num_return_sequences": 2, "temperature": 30.0}
+    texts = []
+    for seed, run in (
+        (5, lambda: past.generate(MORE, **sampled)),
+        (5, lambda: writer.generate(ALL, **sampled)),
+        (6, lambda: writer.generate(ALL, **sampled)),
+    ):
+        torch.manual_seed(seed)
+        texts.append(run())
+    assert texts[0] == texts[1] != texts[2]
 
 
 def test_edits_act_while_a_past_is_read(llama: sg.Model) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -50,13 +50,7 @@ def prefilled(model: Model, arguments: Mapping[str, Any]) -> tuple[list[Tensor],
         output = hf(**{**arguments, "use_cache": True})
     cache: Any = getattr(output, "past_key_values", None)
     _check_plain(hf, cache)
-    slots: dict[Name, int] = {}
-    for call in witness.calls:
-        slot = next(
-            (i for i, layer in enumerate(cache.layers) if _same(layer.keys, call.key) and _same(layer.values, call.value)), None
-        )
-        if slot is not None:
-            slots[call.name] = slot
+    slots = {call.name: slot for call in witness.calls if (slot := _slot(cache.layers, call)) is not None}
     if missing := sorted(set(range(len(cache.layers))) - set(slots.values())):
         raise UnsupportedModelError(
             f"{type(hf).__name__} caches something in layer {missing[0]} that its attention is not shown in this form (or its "
@@ -95,8 +89,21 @@ def _check_plain(hf: Any, cache: Any) -> None:
             )
 
 
-def _same(kept: Tensor, read: Tensor) -> bool:
-    return kept is read or (kept.shape == read.shape and bool(torch.equal(kept, read)))
+def _slot(layers: Sequence[Any], call: AttentionCall) -> int | None:
+    """The layer of a cache whose keys and values a call read: the very tensors, or equal ones where the model copied them."""
+    for same in (_is, _equals):
+        for i, layer in enumerate(layers):
+            if same(layer.keys, call.key) and same(layer.values, call.value):
+                return i
+    return None
+
+
+def _is(kept: Tensor, read: Tensor) -> bool:
+    return kept is read
+
+
+def _equals(kept: Tensor, read: Tensor) -> bool:
+    return kept.shape == read.shape and torch.equal(kept, read)
 
 
 def fresh_cache(keys: list[Tensor] | tuple[Tensor, ...], values: list[Tensor] | tuple[Tensor, ...], copies: int = 1) -> Any:

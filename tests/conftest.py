@@ -11,7 +11,6 @@ from jaxtyping import install_import_hook
 
 SHAPED = [
     "core.linear",
-    "core.schedule",
     "models.attention",
     "models.frozen",
     "models.readout",

@@ -47,7 +47,7 @@ def prefilled(model: Model, arguments: Mapping[str, Any]) -> tuple[list[Tensor],
     check_caches(hf)
     witness = _Witness()
     with torch.no_grad(), watching(hf, [witness]):
-        output = hf(**{**arguments, "use_cache": True})
+        output = _run(hf, arguments)
     cache: Any = getattr(output, "past_key_values", None)
     _check_plain(hf, cache)
     slots = {call.name: slot for call in witness.calls if (slot := _slot(cache.layers, call)) is not None}
@@ -57,6 +57,14 @@ def prefilled(model: Model, arguments: Mapping[str, Any]) -> tuple[list[Tensor],
             "attention does not pass the seam): there is no past of plain keys and values to edit"
         )
     return [layer.keys[0] for layer in cache.layers], [layer.values[0] for layer in cache.layers], slots
+
+
+def _run(hf: Any, arguments: Mapping[str, Any]) -> Any:
+    """One pass with a cache; a model whose own code fails in making or filling it has none."""
+    try:
+        return hf(**{**arguments, "use_cache": True})
+    except (AttributeError, IndexError) as error:
+        raise UnsupportedModelError(f"{type(hf).__name__} fails in its own code when it is to keep a cache ({error})") from error
 
 
 def check_caches(hf: Any) -> None:

@@ -32,8 +32,7 @@ def erased(past: Past, gone: list[int], close: bool) -> Past:
     steps = torch.diff(past.positions, append=past.positions.new_tensor([past.next_position]))
     lost = torch.zeros_like(steps)
     lost[gone] = steps[gone]
-    before = lost.cumsum(0) - lost
-    return at(rest, rest.positions - before[kept], past.next_position - int(lost.sum()))
+    return at(rest, rest.positions - lost.cumsum(0)[kept], past.next_position - int(lost.sum()))
 
 
 def scaled(past: Past, where: list[int], key: float, value: float, layer: Address, head: Address) -> Past:

@@ -209,3 +209,20 @@ def test_it_is_found_once_and_forgotten_with_the_model() -> None:
     del model
     gc.collect()
     assert gone() is None
+
+
+def test_tables_that_no_module_makes_are_refused() -> None:
+    """The model hands its attention tables that it changed after making them: they could not be made anew."""
+    hf = tiny_llama()
+    hf.model.rotary_emb.register_forward_hook(lambda _, __, output: output)
+    assert find_rotation(sg.load(hf)).kind == "rotary"
+
+    def changed(_: object, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        cos, sin = kwargs["position_embeddings"]
+        return args, kwargs | {"position_embeddings": (cos * 1.0, sin * 1.0)}
+
+    for layer in hf.model.layers:
+        layer.register_forward_pre_hook(changed, with_kwargs=True)
+    rotation = find_rotation(sg.load(hf))
+    assert rotation.kind == "absolute"
+    assert "by tables that no module of the model makes from positions alone" in rotation.reason

@@ -226,3 +226,18 @@ def test_tables_that_no_module_makes_are_refused() -> None:
     rotation = find_rotation(sg.load(hf))
     assert rotation.kind == "absolute"
     assert "by tables that no module of the model makes from positions alone" in rotation.reason
+
+
+def test_tables_that_differ_when_asked_anew_are_refused() -> None:
+    """A rotary module with a memory: what it gives alone is not what it gave in the model's own passes."""
+    hf = tiny_llama()
+    asked = []
+
+    def forgets(_: object, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append(1)
+        return output[0], output[1] if len(asked) <= 4 else -output[1]
+
+    hf.model.rotary_emb.register_forward_hook(forgets)
+    rotation = find_rotation(sg.load(hf))
+    assert rotation.kind == "absolute"
+    assert "tables asked for anew do not carry keys elsewhere" in rotation.reason

@@ -102,6 +102,9 @@ def test_the_arithmetic_of_one_step() -> None:
     share, *others = compared(0.25 * a + 0.75 * b, a, b, 2)
     assert share == pytest.approx(0.25)
     assert others[:3] == pytest.approx([0.55, 0.1, 0.7])
+    c = torch.tensor([0.2, 0.5, 0.3]).double()
+    divergences = [float((x * (x / y).log()).sum()) for x, y in ((c, a), (c, b), (a, b))]
+    assert compared(c, a, b, 0)[4:] == pytest.approx(divergences)
     assert compared(a, a, b, 0)[0] == pytest.approx(1)
     assert compared(b, a, b, 0)[0] == pytest.approx(0)
     assert np.isnan(compared(b, a, a + 1e-6, 0)[0])

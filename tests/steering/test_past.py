@@ -292,6 +292,12 @@ def test_edits_act_while_a_past_is_read(llama: sg.Model) -> None:
         assert steered.receipt.output_change.attrs["kl"] > 0
         close(ours, steered.logits(ALL)[8:])
     assert apart(ours, past.logits(MORE)) > 1e-4
+    hole = past.erase(slice(4, 7))
+    with sg.steer(llama, edits.mute(layer=0, head=1)) as steered:
+        changed = torch.softmax(steered.logits(MORE, past=hole)[-1], -1)
+        table = steered.receipt.output_change
+    for side, says in (("plain", torch.softmax(hole.logits(MORE)[-1], -1)), ("steered", changed)):
+        assert table[side].tolist() == pytest.approx(says[table["token_id"].tolist()].tolist(), rel=1e-4)
     with sg.steer(llama, edits.cut(query=3, key=1)) as steered, pytest.raises(sg.EditDidNotLand, match="no pair of tokens"):
         steered.logits(MORE, past=past)  # token 3 reads nothing any more
 

@@ -52,7 +52,7 @@ def max_positions(hf: PreTrainedModel) -> int | None:
     most = getattr(text_config(hf), "max_position_embeddings", None)
     if not isinstance(most, int) or most <= 0:
         return None
-    return most - reserved_positions(hf)
+    return most - _reserved_positions(hf)
 
 
 def check_length(hf: PreTrainedModel, length: int, new: int = 0) -> None:
@@ -71,7 +71,7 @@ def check_length(hf: PreTrainedModel, length: int, new: int = 0) -> None:
     )
 
 
-def reserved_positions(hf: PreTrainedModel) -> int:
+def _reserved_positions(hf: PreTrainedModel) -> int:
     """Rows of a learned position table up to its padding row, where positions count from behind that (RoBERTa)."""
     for name, module in hf.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
@@ -85,8 +85,7 @@ def _all_of(what: object, kind: type) -> TypeGuard[Any]:
     return len(what) > 0 and all(isinstance(item, kind) for item in what)
 
 
-def needed(tokenizer: PreTrainedTokenizerBase | None, what: str) -> PreTrainedTokenizerBase:
-    """The tokenizer, if there is one; else an InputError that says what needs it."""
+def _needed(tokenizer: PreTrainedTokenizerBase | None, what: str) -> PreTrainedTokenizerBase:
     if tokenizer is None:
         raise InputError(f"{what} needs a tokenizer and the model has none: give token ids, or load(..., tokenizer=...)")
     return tokenizer
@@ -95,7 +94,7 @@ def needed(tokenizer: PreTrainedTokenizerBase | None, what: str) -> PreTrainedTo
 def _text_inputs(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, texts: Sequence[str]) -> dict[str, Tensor]:
     from sociogram.models.quiet import quiet
 
-    tokenizer = needed(tokenizer, "a text")
+    tokenizer = _needed(tokenizer, "a text")
     with quiet():  # it would warn of lengths that are checked here
         rows = [tokenizer(text) for text in texts]
     return _padded(hf, tokenizer, rows)
@@ -104,7 +103,7 @@ def _text_inputs(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None,
 def _chat_inputs(
     hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, messages: Sequence[Mapping[str, str]]
 ) -> dict[str, Tensor]:
-    tokenizer = needed(tokenizer, "a chat")
+    tokenizer = _needed(tokenizer, "a chat")
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template, so it cannot lay out a chat: give the prompt as one text")
     for message in messages:
@@ -140,7 +139,7 @@ def _padded(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Seque
 
 def _add_positions(hf: PreTrainedModel, encoded: dict[str, Tensor], taken: frozenset[str]) -> None:
     """Count positions from the first real token, as models that are padded on the left do not by themselves."""
-    if "position_ids" in taken and "attention_mask" in encoded and not reserved_positions(hf):
+    if "position_ids" in taken and "attention_mask" in encoded and not _reserved_positions(hf):
         encoded["position_ids"] = (encoded["attention_mask"].cumsum(-1) - 1).clamp(min=0)
 
 

@@ -11,7 +11,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sociogram.core.errors import InputError
-from sociogram.models.inputs import check_length, reserved_positions, takes
+from sociogram.models.continuing import first_position
+from sociogram.models.inputs import check_length, takes
 
 if TYPE_CHECKING:
     from sociogram.steering.past import Past
@@ -47,7 +48,7 @@ def given_positions(past: Past, positions: Int[Tensor, " token"]) -> dict[str, T
     """
     if _is_plain(past) or not takes(past.model.hf, "position_ids"):
         return {}
-    return {"position_ids": positions[None] + reserved_positions(past.model.hf)}
+    return {"position_ids": positions[None] + first_position(past.model.hf)}
 
 
 def _is_plain(past: Past) -> bool:

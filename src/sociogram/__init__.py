@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from sociogram.models.loading import load
     from sociogram.models.model import Model
     from sociogram.steering.compare import Comparison, compare
+    from sociogram.steering.inertia import Inertia, inertia
     from sociogram.steering.past import Past
     from sociogram.steering.receipt import Receipt
+    from sociogram.steering.revise import Revision, revise
     from sociogram.steering.steer import Steered, steer
     from sociogram.studio.page import to_html
     from sociogram.watch.audit import Audit
@@ -60,6 +62,8 @@ _HOME = {
     "to_html": "studio.page",
     "Schedule": "core.schedule",
     "Past": "steering.past",
+    **dict.fromkeys(("Inertia", "inertia"), "steering.inertia"),
+    **dict.fromkeys(("Revision", "revise"), "steering.revise"),
     **dict.fromkeys(
         (
             "AccountError", "EditDidNotLand", "InputError", "MemoryLimitError", "MissingExtraError", "ModelNotFoundError",
@@ -79,6 +83,7 @@ __all__ = [
     "Comparison",
     "EditDidNotLand",
     "Flock",
+    "Inertia",
     "InputError",
     "MemoryLimitError",
     "MissingExtraError",
@@ -88,6 +93,7 @@ __all__ = [
     "Receipt",
     "Recording",
     "RecordingError",
+    "Revision",
     "Schedule",
     "Selection",
     "SociogramError",
@@ -99,12 +105,14 @@ __all__ = [
     "compare",
     "coverage",
     "edits",
+    "inertia",
     "known_models",
     "load",
     "open_recording",
     "plot",
     "record",
     "remove_model",
+    "revise",
     "steer",
     "to_html",
 ]

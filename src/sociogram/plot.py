@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["flock", "heads", "moves", "weights"]
+__all__ = ["flock", "heads", "inertia", "moves", "weights"]
 
 _PARTS = {
     "moved": ("the whole move", "#000000", "-"),
@@ -110,6 +110,33 @@ def heads(rec: sg.Recording, weight: str = "message", *, first: bool = False, ax
     ax.set_xlabel("head")
     ax.set_ylabel("layer")
     ax.set_title(f"{rec.tree.attrs['model']}: what the heads told{'' if first else ', first token left out'}", fontsize=10)
+    return ax
+
+
+def inertia(result: sg.Inertia, *, ax: Axes | None = None) -> Axes:
+    """How much is still owed to the old prompt at each token after a swap, and how far the run is from the new one's.
+
+    Args:
+        result: of `sg.inertia`.
+        ax: where to draw; a new figure when left out.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+
+    Misleads: where the old and the new prompt agree there is no share, and the line has a gap.
+    """
+    ax = _axes(ax, (7.5, 4.0))
+    table = result.table
+    ax.axhline(0, color="#999999", linewidth=0.8)
+    ax.axhline(1, color="#999999", linewidth=0.8)
+    ax.plot(table["step"], table["share"], "o-", color="#0072B2", markersize=4, label="share owed to the old prompt")
+    ax.plot(table["step"], table["kl_from_b"], "--", color="#D55E00", label="KL from the new prompt's run, nats")
+    if len(table) <= _NAMED:
+        ax.set_xticks(table["step"], table["token"], rotation=90, fontsize=8)
+    ax.set_xlabel("token written after the swap")
+    ax.legend(frameon=False, fontsize=8)
+    missing = int(table["share"].isna().sum())
+    ax.set_title(f"{len(result.written)} tokens written before the swap; no share for {missing} of {len(table)}", fontsize=10)
     return ax
 
 

@@ -54,7 +54,7 @@ def following(hf: Any, tokenizer: Any, what: Promptable) -> Tensor:
         InputError: as `inputs.encode`; several prompts; inputs that are no text.
     """
     if isinstance(what, str):
-        tokenizer = inputs.needed(tokenizer, "a text")
+        tokenizer = inputs._needed(tokenizer, "a text")
         what = tokenizer(what, add_special_tokens=False)["input_ids"]
     given = inputs.encode(hf, tokenizer, what)
     return one_text(given)
@@ -74,3 +74,8 @@ def one_text(given: Mapping[str, Tensor]) -> Tensor:
     if "attention_mask" in given and not bool(given["attention_mask"].all()):
         raise InputError("a past is of tokens that are read, and the attention mask given hides some: leave them out")
     return ids[0]
+
+
+def first_position(hf: Any) -> int:
+    """What a model calls its first position: 0, or what lies behind the padding row of its table (RoBERTa)."""
+    return inputs._reserved_positions(hf)

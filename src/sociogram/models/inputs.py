@@ -85,8 +85,7 @@ def _all_of(what: object, kind: type) -> TypeGuard[Any]:
     return len(what) > 0 and all(isinstance(item, kind) for item in what)
 
 
-def needed(tokenizer: PreTrainedTokenizerBase | None, what: str) -> PreTrainedTokenizerBase:
-    """The tokenizer, if there is one; else an InputError that says what needs it."""
+def _needed(tokenizer: PreTrainedTokenizerBase | None, what: str) -> PreTrainedTokenizerBase:
     if tokenizer is None:
         raise InputError(f"{what} needs a tokenizer and the model has none: give token ids, or load(..., tokenizer=...)")
     return tokenizer
@@ -95,7 +94,7 @@ def needed(tokenizer: PreTrainedTokenizerBase | None, what: str) -> PreTrainedTo
 def _text_inputs(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, texts: Sequence[str]) -> dict[str, Tensor]:
     from sociogram.models.quiet import quiet
 
-    tokenizer = needed(tokenizer, "a text")
+    tokenizer = _needed(tokenizer, "a text")
     with quiet():  # it would warn of lengths that are checked here
         rows = [tokenizer(text) for text in texts]
     return _padded(hf, tokenizer, rows)
@@ -104,7 +103,7 @@ def _text_inputs(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None,
 def _chat_inputs(
     hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, messages: Sequence[Mapping[str, str]]
 ) -> dict[str, Tensor]:
-    tokenizer = needed(tokenizer, "a chat")
+    tokenizer = _needed(tokenizer, "a chat")
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template, so it cannot lay out a chat: give the prompt as one text")
     for message in messages:

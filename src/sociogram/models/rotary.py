@@ -22,7 +22,7 @@ from sociogram.models.attention import AttentionCall, additive
 from sociogram.models.examine import forward_arguments, probe_inputs
 from sociogram.models.inputs import max_positions, takes
 from sociogram.models.quiet import quiet
-from sociogram.models.turning import Capture, Name, Table, Turn, capture, find_turn, mirrored, replayed
+from sociogram.models.turning import Capture, Name, Table, Turn, capture, find_turn, made, mirrored, replayed
 from sociogram.models.verify import TOLERANCE
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ class Rotation:
         if key not in known:
             with quiet(), torch.no_grad():
                 table = replayed(self._shown, own, positions)
-                known[key] = table or _tables(self._hf, positions).tables[name][turn.which]
+            assert table is not None  # found so when the rotation was proved
+            known[key] = table
         while len(self._known) > 4:
             self._known.pop(next(iter(self._known)))
         return known[key]
@@ -208,6 +209,9 @@ def _with_positions(hf: Any, shown: list[Capture], by_index: bool) -> Rotation:
         if turns[name] is None:
             reason = f"in {name[0]} they depend on positions, by no rotation that could be found (learned positions?)"
             return Rotation("absolute", reason, given=True, by_index=by_index)
+    if untold := next((n for n, turn in turns.items() if turn and not made(shown[-1], shown[-1].tables[n][turn.which])), None):
+        reason = f"in {untold[0]} they are rotated by tables that no module of the model makes from positions alone"
+        return Rotation("absolute", reason, given=True, by_index=by_index)
     rotation = Rotation("rotary", given=True, by_index=by_index, turns=turns, _hf=hf, _shown=shown[-1])
     for name in turns:
         for place, one in zip(PLACES, shown, strict=False):
@@ -220,16 +224,15 @@ def _with_positions(hf: Any, shown: list[Capture], by_index: bool) -> Rotation:
 
 
 def _limit(rotation: Rotation) -> int | None:
-    """The first position whose presence changes the table of position 1, or None; found by halving."""
+    """The first position whose presence changes a table of position 1, or None; found by halving."""
     most = max_positions(rotation._hf)
-    name = next((name for name, turn in rotation.turns.items() if turn is not None), None)
-    if most is None or most < 3 or name is None:
+    names = [name for name, turn in rotation.turns.items() if turn is not None]
+    if most is None or most < 3:
         return None
-    first = rotation._table(name, torch.tensor([1]))
 
     def changes(position: int) -> bool:
-        table = rotation._table(name, torch.tensor([1, position]))
-        return any(not torch.equal(a[..., :1, :], b) for a, b in zip(table, first, strict=True))
+        tables = [(rotation._table(n, torch.tensor([1])), rotation._table(n, torch.tensor([1, position]))) for n in names]
+        return any(not torch.equal(alone, b[..., :1, :]) for one, both in tables for alone, b in zip(one, both, strict=True))
 
     low, high = 1, most - 1
     if not changes(high):
@@ -238,12 +241,6 @@ def _limit(rotation: Rotation) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if changes(middle) else (middle, high)
     return high
-
-
-def _tables(hf: Any, positions: Tensor) -> Capture:
-    """A pass over as many tokens as there are positions: for models whose tables no module makes alone."""
-    ids = probe_inputs(hf)["input_ids"][:, :1].expand(-1, len(positions))
-    return capture(hf, _arguments(hf, ids, positions[None].to(ids.device)))
 
 
 def _arguments(hf: Any, ids: Tensor, positions: Tensor | None = None) -> dict[str, Any]:
@@ -262,5 +259,6 @@ def _biased(call: AttentionCall) -> bool:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether a tensor is another one, to the tolerance of the other one's dtype."""
     wide = (one.double(), other.double())
-    return float((wide[0] - wide[1]).abs().max()) <= TOLERANCE[one.dtype] * float(wide[1].abs().max())
+    return float((wide[0] - wide[1]).abs().max()) <= TOLERANCE[other.dtype] * float(wide[1].abs().max())

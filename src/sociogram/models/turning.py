@@ -157,6 +157,15 @@ def _pairs(value: Any) -> Iterator[Table]:
             yield from _pairs(one)
 
 
+def made(shown: Capture, table: Table) -> tuple[Making, list[int]] | None:
+    """Which module made a table, and which of its outputs it is; None where no module made all of it."""
+    for making in shown.makings:
+        at = [i for tensor in table for i, one in enumerate(making.made) if one is tensor]
+        if len(at) == len(table):
+            return making, at
+    return None
+
+
 def replayed(shown: Capture, table: Table, positions: Tensor) -> Table | None:
     """A table of the same kind for other positions, by asking the module that made it; None where no module did.
 
@@ -165,13 +174,12 @@ def replayed(shown: Capture, table: Table, positions: Tensor) -> Table | None:
         table: as the attention call was handed it.
         positions: `[token]`.
     """
-    for making in shown.makings:
-        at = [next((i for i, made in enumerate(making.made) if made is tensor), None) for tensor in table]
-        if None not in at:
-            args, kwargs = _placed(making.given, making.positions, positions)
-            again = _made(making.module(*args, **kwargs))
-            return tuple(again[i] for i in at if i is not None)
-    return None
+    if (found := made(shown, table)) is None:
+        return None
+    making, at = found
+    args, kwargs = _placed(making.given, making.positions, positions)
+    again = _made(making.module(*args, **kwargs))
+    return tuple(again[i] for i in at)
 
 
 def _made(output: Any) -> list[Tensor]:

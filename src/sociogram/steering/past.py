@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any, Self
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +25,7 @@ from sociogram.steering.splice import erased, scaled, spliced
 _LISTED = 60
 
 
+@final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Past:
     """Cached keys and values of a text in one model; made by `Past.of`. Every method gives a new one and leaves this as it is.
@@ -56,7 +57,7 @@ class Past:
     slots: Mapping[Name, int]
 
     @classmethod
-    def of(cls, model: Model, what: Promptable) -> Self:
+    def of(cls, model: Model, what: Promptable) -> Past:
         """Read one prompt and keep its keys and values.
 
         Raises:
@@ -77,7 +78,7 @@ class Past:
             slots=slots,
         )
 
-    def read(self, more: Promptable) -> Self:
+    def read(self, more: Promptable) -> Past:
         """This past and what is read after it, as the model hears it from here on.
 
         Raises:
@@ -133,7 +134,7 @@ class Past:
         """How many tokens."""
         return len(self.ids)
 
-    def __getitem__(self, where: Given) -> Self:
+    def __getitem__(self, where: Given) -> Past:
         """A past of the tokens meant, with their keys and values as they are and where they are."""
         found = self.find(where)
         at = torch.tensor(found, device=self.ids.device)
@@ -149,7 +150,7 @@ class Past:
 
     # Edits.
 
-    def erase(self, where: Given, *, close: bool = False) -> Self:
+    def erase(self, where: Given, *, close: bool = False) -> Past:
         """Without some tokens, for all later readers. The others keep their positions (a hole is left), or close up.
 
         Args:
@@ -164,7 +165,7 @@ class Past:
         """
         return readable(erased(self, self.find(where), close))
 
-    def scale(self, where: Given, key: float = 1.0, value: float = 1.0, *, layer: Any = None, head: Any = None) -> Self:
+    def scale(self, where: Given, key: float = 1.0, value: float = 1.0, *, layer: Any = None, head: Any = None) -> Past:
         """Tokens made easier or harder to find (`key`: their scores times this) or louder or quieter (`value`).
 
         Args:
@@ -180,7 +181,7 @@ class Past:
         """
         return scaled(self, self.find(where), key, value, address(layer), address(head))
 
-    def insert(self, at: int | str, source: Past | Promptable) -> Self:
+    def insert(self, at: int | str, source: Past | Promptable) -> Past:
         """With tokens put in before one; that one and all later ones move back by as many positions.
 
         Args:
@@ -194,18 +195,18 @@ class Past:
         start = len(self) if isinstance(at, int) and at == len(self) else find_token(self.texts, at)
         return readable(spliced(self, start, start, source))
 
-    def replace(self, where: Given, source: Past | Promptable) -> Self:
+    def replace(self, where: Given, source: Past | Promptable) -> Past:
         """With tokens put in the place of a span; later ones move where the lengths differ. Source and errors as in `insert`."""
         found = self.find(where)
         if found[-1] - found[0] + 1 != len(found):
             raise InputError(f"replace needs tokens in one piece, and {', '.join(map(str, found))} are not: give a slice")
         return readable(spliced(self, found[0], found[-1] + 1, source))
 
-    def transplant(self, source: Past, span: Given, at: int | str) -> Self:
+    def transplant(self, source: Past, span: Given, at: int | str) -> Past:
         """With a span of another past (of another prompt, run or model of the same shape) put in before a token; see `insert`."""
         return self.insert(at, source[span])
 
-    def fork(self) -> Self:
+    def fork(self) -> Past:
         """A copy that shares no memory with this one."""
         copied = {name: tuple(t.clone() for t in getattr(self, name)) for name in ("keys", "values")}
         return replace(self, ids=self.ids.clone(), positions=self.positions.clone(), **copied)  # type: ignore[arg-type]
@@ -239,7 +240,7 @@ class Past:
             raise InputError(f"this past is of {self.model.name}, and another model was asked to read it: make it with that one")
 
     def logits(self, what: Promptable | None = None) -> Float[Tensor, "query vocabulary"]:
-        """Logits of tokens that are read after this past; of its last token, read again, where nothing is given.
+        """Logits of tokens that are read after this past; where nothing is given of its last token, read again on the rest.
 
         Raises:
             InputError: as `model.logits`; no positions left; positions that the model does not take.
@@ -263,7 +264,7 @@ class Past:
         save(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], model: Model) -> Self:
+    def load(cls, path: str | PathLike[str], model: Model) -> Past:
         """The past that `save` stored.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -47,22 +47,24 @@ def prefilled(model: Model, arguments: Mapping[str, Any]) -> tuple[list[Tensor],
     check_caches(hf)
     witness = _Witness()
     with torch.no_grad(), watching(hf, [witness]):
-        output = hf(**{**arguments, "use_cache": True})
+        output = _run(hf, arguments)
     cache: Any = getattr(output, "past_key_values", None)
     _check_plain(hf, cache)
-    slots: dict[Name, int] = {}
-    for call in witness.calls:
-        slot = next(
-            (i for i, layer in enumerate(cache.layers) if _same(layer.keys, call.key) and _same(layer.values, call.value)), None
-        )
-        if slot is not None:
-            slots[call.name] = slot
+    slots = {call.name: slot for call in witness.calls if (slot := _slot(cache.layers, call)) is not None}
     if missing := sorted(set(range(len(cache.layers))) - set(slots.values())):
         raise UnsupportedModelError(
             f"{type(hf).__name__} caches something in layer {missing[0]} that its attention is not shown in this form (or its "
             "attention does not pass the seam): there is no past of plain keys and values to edit"
         )
     return [layer.keys[0] for layer in cache.layers], [layer.values[0] for layer in cache.layers], slots
+
+
+def _run(hf: Any, arguments: Mapping[str, Any]) -> Any:
+    """One pass with a cache; a model whose own code fails in making or filling it has none."""
+    try:
+        return hf(**{**arguments, "use_cache": True})
+    except (AttributeError, IndexError) as error:
+        raise UnsupportedModelError(f"{type(hf).__name__} fails in its own code when it is to keep a cache ({error})") from error
 
 
 def check_caches(hf: Any) -> None:
@@ -95,8 +97,21 @@ def _check_plain(hf: Any, cache: Any) -> None:
             )
 
 
-def _same(kept: Tensor, read: Tensor) -> bool:
-    return kept is read or (kept.shape == read.shape and bool(torch.equal(kept, read)))
+def _slot(layers: Sequence[Any], call: AttentionCall) -> int | None:
+    """The layer of a cache whose keys and values a call read: the very tensors, or equal ones where the model copied them."""
+    for same in (_is, _equals):
+        for i, layer in enumerate(layers):
+            if same(layer.keys, call.key) and same(layer.values, call.value):
+                return i
+    return None
+
+
+def _is(kept: Tensor, read: Tensor) -> bool:
+    return kept is read
+
+
+def _equals(kept: Tensor, read: Tensor) -> bool:
+    return kept.shape == read.shape and torch.equal(kept, read)
 
 
 def fresh_cache(keys: list[Tensor] | tuple[Tensor, ...], values: list[Tensor] | tuple[Tensor, ...], copies: int = 1) -> Any:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from sociogram.core.errors import InputError
+from sociogram.models.continuing import first_position
 from sociogram.models.inputs import check_length, takes
 
 if TYPE_CHECKING:
     from sociogram.steering.past import Past
-
-P = TypeVar("P", bound="Past")
 
 
 def tokens_and_mask(hf: Any, ids: Int[Tensor, " token"]) -> dict[str, Tensor]:
@@ -31,9 +30,7 @@ def one_pass(past: Past, whole: Mapping[str, Tensor]) -> dict[str, Any]:
     fresh: dict[str, Any] = {"input_ids": whole["input_ids"][:, len(base) :], "use_cache": True}
     if len(base):
         fresh["past_key_values"] = base.cache()
-    if takes(past.model.hf, "position_ids"):
-        fresh["position_ids"] = positions[None, len(base) :]
-    return {**whole, **fresh}
+    return {**whole, **fresh, **given_positions(past, positions[len(base) :])}
 
 
 def many_passes(past: Past, whole: Mapping[str, Tensor], new: int, copies: int) -> dict[str, Any]:
@@ -41,7 +38,22 @@ def many_passes(past: Past, whole: Mapping[str, Tensor], new: int, copies: int) 
     base, positions = _base(past, whole)
     check_length(past.model.hf, int(positions[-1]) + 1, new)
     given: dict[str, Any] = {"past_key_values": base.cache(copies)} if len(base) else {}
-    return given | ({"position_ids": positions[None]} if takes(past.model.hf, "position_ids") else {})
+    return given | given_positions(past, positions)
+
+
+def given_positions(past: Past, positions: Int[Tensor, " token"]) -> dict[str, Tensor]:
+    """`position_ids` `[1, token]` to read on from a past; none where its tokens stand as they lie and the model counts by itself.
+
+    Some models count from behind their padding row (RoBERTa): positions said outright are moved there.
+    """
+    if _is_plain(past) or not takes(past.model.hf, "position_ids"):
+        return {}
+    return {"position_ids": positions[None] + first_position(past.model.hf)}
+
+
+def _is_plain(past: Past) -> bool:
+    count = len(past)
+    return past.next_position == count and bool((past.positions == torch.arange(count, device=past.ids.device)).all())
 
 
 def _base(past: Past, whole: Mapping[str, Tensor]) -> tuple[Past, Tensor]:
@@ -53,7 +65,7 @@ def _base(past: Past, whole: Mapping[str, Tensor]) -> tuple[Past, Tensor]:
     return (past if count else first_of(past, len(past) - 1)), torch.cat([past.positions, fresh])
 
 
-def first_of(past: P, count: int) -> P:
+def first_of(past: Past, count: int) -> Past:
     """The first so many tokens of a past: also none. The next position is that of the first token left out."""
     keys, values = (tuple(t[:, :count] for t in tensors) for tensors in (past.keys, past.values))
     end = int(past.positions[count]) if count < len(past) else past.next_position
@@ -68,21 +80,20 @@ def first_of(past: P, count: int) -> P:
     )
 
 
-def readable(past: P) -> P:
+def readable(past: Past) -> Past:
     """The past itself, if its model can read on from where its tokens stand.
 
     Raises:
         InputError: tokens that do not stand where they lie, in a model that does not take positions.
     """
-    count = len(past)
-    if past.next_position == count and bool((past.positions == torch.arange(count, device=past.ids.device)).all()):
+    if _is_plain(past):
         return past
     rotation = past.rotation
     if rotation.by_index or not (rotation.given or rotation.kind == "free"):
         why = "measures distances by the place in the cache" if rotation.by_index else "counts positions by itself"
         raise InputError(
             f"the tokens of this past would stand at {shown_positions(past)}, and {type(past.model.hf).__name__} {why}: it can "
-            f"read on only from tokens at 0 to {count - 1}. Where keys can be moved, erase(..., close=True) leaves no hole"
+            f"read on only from tokens at 0 to {len(past) - 1}. Where keys can be moved, erase(..., close=True) leaves no hole"
         )
     return past
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sociogram.core.errors import EditDidNotLand
+from sociogram.models.continuing import Readable
 from sociogram.models.examine import forward_arguments
 from sociogram.models.seam import Editor, watching
 from sociogram.steering.base import Edit, Scene
@@ -37,6 +38,7 @@ class Receipt:
     inputs: Mapping[str, Tensor]
     tally: Tally
     to_come: int = 0
+    past: Readable | None = None
 
     @property
     def path(self) -> str:
@@ -122,7 +124,7 @@ class Receipt:
 
     def _shown(self, editors: Sequence[Editor]) -> Tensor:
         hf = self.steered.model.hf
-        arguments = forward_arguments(hf, dict(self.inputs))
+        arguments = forward_arguments(hf, dict(self.inputs)) if self.past is None else self.past.arguments(self.inputs)
         with torch.no_grad():
             if not editors:
                 return shown(hf(**arguments))

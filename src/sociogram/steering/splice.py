@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -20,10 +20,8 @@ from sociogram.steering.reading import first_of, listed, shown_positions, tokens
 if TYPE_CHECKING:
     from sociogram.steering.past import Past
 
-P = TypeVar("P", bound="Past")
 
-
-def erased(past: P, gone: list[int], close: bool) -> P:
+def erased(past: Past, gone: list[int], close: bool) -> Past:
     """Without some tokens; see `Past.erase`."""
     kept = [i for i in range(len(past)) if i not in set(gone)]
     if not kept:
@@ -34,11 +32,10 @@ def erased(past: P, gone: list[int], close: bool) -> P:
     steps = torch.diff(past.positions, append=past.positions.new_tensor([past.next_position]))
     lost = torch.zeros_like(steps)
     lost[gone] = steps[gone]
-    before = lost.cumsum(0) - lost
-    return at(rest, rest.positions - before[kept], past.next_position - int(lost.sum()))
+    return at(rest, rest.positions - lost.cumsum(0)[kept], past.next_position - int(lost.sum()))
 
 
-def scaled(past: P, where: list[int], key: float, value: float, layer: Address, head: Address) -> P:
+def scaled(past: Past, where: list[int], key: float, value: float, layer: Address, head: Address) -> Past:
     """With keys and values of some tokens times factors; see `Past.scale`."""
     factors: dict[str, Any] = {"key": key, "value": value}
     for name, factor in factors.items():
@@ -58,7 +55,7 @@ def _times(tensor: Float[Tensor, "kv_head token width"], heads: list[int], where
     return torch.where(chosen[..., None], tensor * factor, tensor)
 
 
-def spliced(past: P, start: int, stop: int, source: Past | Promptable) -> P:
+def spliced(past: Past, start: int, stop: int, source: Past | Promptable) -> Past:
     """With a source in the place of the tokens from `start` to `stop`, later ones moved; see `Past.insert` and `Past.replace`."""
     begin, after = (int(past.positions[i]) if i < len(past) else past.next_position for i in (start, stop))
     piece = _piece(past, start, begin, source)
@@ -67,14 +64,14 @@ def spliced(past: P, start: int, stop: int, source: Past | Promptable) -> P:
     return _joined([first_of(past, start), piece, at(tail, tail.positions + shift, past.next_position + shift)])
 
 
-def _from(past: P, start: int) -> P:
+def _from(past: Past, start: int) -> Past:
     keys, values = (tuple(t[:, start:] for t in tensors) for tensors in (past.keys, past.values))
     return replace(
         past, ids=past.ids[start:], texts=past.texts[start:], positions=past.positions[start:], keys=keys, values=values
     )
 
 
-def _piece(past: P, start: int, begin: int, source: Past | Promptable) -> P:
+def _piece(past: Past, start: int, begin: int, source: Past | Promptable) -> Past:
     """What is put in, at its new place from position `begin` on: a past as it is, a text as it is read there."""
     if not hasattr(source, "next_position"):
         if start:
@@ -97,7 +94,7 @@ def _piece(past: P, start: int, begin: int, source: Past | Promptable) -> P:
     )
 
 
-def _joined(parts: list[P]) -> P:
+def _joined(parts: list[Past]) -> Past:
     """Pasts of one model laid end to end."""
     slots = range(len(parts[0].keys))
     return replace(
@@ -113,7 +110,7 @@ def _joined(parts: list[P]) -> P:
 Tensors = tuple[Tensor, ...]
 
 
-def at(past: P, positions: Int[Tensor, " token"], next_position: int) -> P:
+def at(past: Past, positions: Int[Tensor, " token"], next_position: int) -> Past:
     """The same tokens at other positions, their keys moved there.
 
     Raises:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError
 from sociogram.models.anatomy import Anatomy
+from sociogram.models.continuing import Readable
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.seam import Editor, Session, unwatched, watching
@@ -92,13 +93,17 @@ class Steered:
             raise InputError("no receipt yet: run something first (steered.logits, .record or .generate)")
         return self._receipt
 
-    def logits(self, what: Promptable) -> Tensor:
+    def logits(self, what: Promptable | None, *, past: Readable | None = None) -> Tensor:
         """Logits under the edits, as `Model.logits` gives them for one prompt: `[query, vocabulary]`.
+
+        After a `past` the edits act while the new tokens are read; tokens are numbered from the first one of the past on.
 
         Raises:
             InputError, EditDidNotLand: see `steer`.
         """
-        return self._run(what, 0, lambda inputs, _: self.model.logits(inputs))
+        if past is None:
+            return self._run(what, 0, lambda inputs, _: self.model.logits(inputs))
+        return self._run(what, 0, lambda *_: self.model.logits(what, past=past), past)
 
     def record(self, what: Promptable, *, keep: Keep = "default", memory_limit: int | None = None) -> Recording:
         """A recording of the steered run, as `sg.record` makes it; its account is that of what happened.
@@ -129,8 +134,8 @@ class Steered:
 
         return record_under(self.model, dict(inputs), keep=keep, memory_limit=memory_limit, editors=editors)
 
-    def generate(self, text: Promptable, *, max_new_tokens: int = 32, **kwargs: Any) -> str:
-        """Continue one prompt under the edits, as `Model.generate` does, with the model's own cache.
+    def generate(self, text: Promptable | None, *, max_new_tokens: int = 32, past: Readable | None = None, **kwargs: Any) -> str:
+        """Continue one prompt under the edits, as `Model.generate` does, with the model's own cache; `past` as in `logits`.
 
         Raises:
             InputError: also edits or addresses that have no meaning while the model writes.
@@ -138,9 +143,10 @@ class Steered:
         """
         if any(edit.alone or _has_condition(edit) for edit in self.edits):
             self._refuse_several(kwargs)
-        return self._run(
-            text, max_new_tokens, lambda inputs, _: self.model.generate(inputs, max_new_tokens=max_new_tokens, **kwargs)
-        )
+        options = {"max_new_tokens": max_new_tokens, **kwargs}
+        if past is None:
+            return self._run(text, max_new_tokens, lambda inputs, _: self.model.generate(inputs, **options))
+        return self._run(text, max_new_tokens, lambda *_: self.model.generate(text, past=past, **options), past)
 
     def _refuse_several(self, kwargs: Mapping[str, Any]) -> None:
         """Conditions need the text of every token as it is written, grafted heads keep a past: one sequence, token by token."""
@@ -153,17 +159,23 @@ class Steered:
                 f"{odd}: address positions, or generate plainly"
             )
 
-    def _run(self, what: Promptable, to_come: int, run: Callable[[dict[str, Tensor], Session], T]) -> T:
+    def _run(
+        self,
+        what: Promptable | None,
+        to_come: int,
+        run: Callable[[dict[str, Tensor], Session], T],
+        past: Readable | None = None,
+    ) -> T:
         self._check_open()
         self._receipt = None
-        inputs = self._one(what)
+        inputs = self._one(what, past)
         tally = Tally()
         editors, follow = self._editors(inputs, to_come, tally)
         with watching(self.model.hf, [], editors) as session:
             if to_come:
                 session.on_input("", follow)
             result = run(inputs, session)
-        self._finish(inputs, tally, to_come)
+        self._finish(inputs, tally, to_come, past)
         return result
 
     def _editors(
@@ -202,15 +214,15 @@ class Steered:
             return self.model.spell(ids)
         return [f"#{i}" for i in range(max(lengths, default=0))]
 
-    def _one(self, what: Promptable) -> dict[str, Tensor]:
-        inputs = self.model.encode(what)
+    def _one(self, what: Promptable | None, past: Readable | None = None) -> dict[str, Tensor]:
+        inputs = self.model._given(what, past)
         if many := max((len(value) for value in inputs.values() if value.ndim > 1), default=1) - 1:
             raise InputError(f"edits are about the tokens of one prompt, and {many + 1} were given: run them one by one")
         return inputs
 
-    def _finish(self, inputs: Mapping[str, Tensor], tally: Tally, to_come: int) -> None:
+    def _finish(self, inputs: Mapping[str, Tensor], tally: Tally, to_come: int, past: Readable | None = None) -> None:
         check_landing(self.edits, tally)
-        self._receipt = Receipt(self, dict(inputs), tally, to_come)
+        self._receipt = Receipt(self, dict(inputs), tally, to_come, past)
 
     def _check_open(self) -> None:
         if not self._open:

@@ -52,8 +52,8 @@ def logit_directions(rec: Recording, token: str | int) -> Toward:
     return Toward(number, text, directions, direction.constant, head.capped)
 
 
-def token_id(model: Model, token: str | int) -> int:
-    """The id of a token given as text or number.
+def token_id(model: Model, token: str | int, call: str = "toward") -> int:
+    """The id of a token given as text or number; `call` is the name of the user's argument, for messages.
 
     Raises:
         InputError: no such id, or a text of several tokens (lists them).
@@ -61,16 +61,16 @@ def token_id(model: Model, token: str | int) -> int:
     size = model.hf.get_output_embeddings().weight.shape[0]
     if isinstance(token, str):
         if model.tokenizer is None:
-            raise InputError(f"toward={token!r}: the model has no tokenizer, give the token's id")
+            raise InputError(f"{call}={token!r}: the model has no tokenizer, give the token's id")
         ids = model.tokenizer.encode(token, add_special_tokens=False)
         if len(ids) != 1:
             pieces = ", ".join(repr(piece) for piece in model.spell(ids)) or "nothing"
             hint = f" Did you mean {' ' + token!r}?" if not token.startswith(" ") and _single(model, " " + token) else ""
-            raise InputError(f"toward={token!r} is not one token but {len(ids)} ({pieces}); choose one of them.{hint}")
+            raise InputError(f"{call}={token!r} is not one token but {len(ids)} ({pieces}); choose one of them.{hint}")
         token = ids[0]
     number = int(token)
     if not 0 <= number < size:
-        raise InputError(f"toward={token}: no such token id; the vocabulary has {size}")
+        raise InputError(f"{call}={token}: no such token id; the vocabulary has {size}")
     return number
 
 

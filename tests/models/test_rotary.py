@@ -188,8 +188,18 @@ def test_what_cannot_be_meant_is_refused(rotation: Rotation) -> None:
         rotation.move(NAME, keys, [0, 1], [1, 2])
     with pytest.raises(sg.InputError, match="position 64 does not exist: LlamaForCausalLM has positions from 0 to 63"):
         rotation.move(NAME, keys, [0, 1, 2], [62, 63, 64])
-    with pytest.raises(sg.InputError, match="position -1 does not exist"):
-        rotation.move(NAME, keys, [0, 1, 2], [-1, 0, 1])
+    with pytest.raises(sg.InputError, match="position 64 does not exist"):
+        rotation.move(NAME, keys, [0, 1, 2], [-64, 0, 1])
+
+
+def test_before_the_first_place_distances_go_on(rotation: Rotation) -> None:
+    """A query at 2 and a key at -3 meet as a query at 6 and a key at 1 do, and turning back is the inverse."""
+    query, key = torch.randn(2, 4, 1, 4, generator=torch.Generator().manual_seed(3)).unbind(0)
+    asked = {place: rotation.move(NAME, query, [0], [place]) for place in (2, 6)}
+    told = {place: rotation.move(NAME, key, [0], [place]) for place in (-3, 1)}
+    torch.testing.assert_close((asked[2] * told[-3]).sum(-1), (asked[6] * told[1]).sum(-1), atol=1e-6, rtol=1e-5)
+    assert float((told[-3] - told[1]).abs().max()) > 0.1
+    torch.testing.assert_close(rotation.move(NAME, told[-3], [-3], [0]), key, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "message"), [("t5", "is an encoder-decoder"), ("bloom", "never called the attention function")])

@@ -190,8 +190,7 @@ class _Switch:
     """The implementation names of one model, switched to ours while at least one session is open."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.users = 0
+        self.lock, self.users = threading.RLock(), 0
         self.before: list[tuple[Any, Any]] = []
 
     def on(self, hf: Any) -> None:

@@ -47,6 +47,13 @@ def test_each_command_of_the_readme_runs(line: str) -> None:
     assert run([sys.executable, "-m", *shlex.split(line)])
 
 
+@pytest.mark.real
+def test_the_how_to_runs_as_it_stands(tmp_path: Path) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "howto.md").read_text(), flags=re.DOTALL))
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_two_commands_and_the_pages_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make (\w+)`", README):

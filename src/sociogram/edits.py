@@ -1,11 +1,11 @@
 """The edits that `sg.steer` takes, by the names they print and store under.
 
-Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`, `mean_ablate`, `freeze`, `swap`, `graft`. Who may
-talk to whom: `window`, `strided`, `random`, `blocks`, `clusters`, `bottleneck`, `isolate`. Another sequence: `attend`, `add_head`,
-with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at `layer=` and `query=`). All others
-take `layer=`, `head=`, most of them `query=` (readers), and the first four `key=` (senders), by number, slice, text, condition,
-or a list of these; what is left out means all. `parse` reads the text form, `to_json` and `from_json` store lists. A rule of
-your own is a subclass of `Topology` with a method `keeps`.
+Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`, `mean_ablate`, `freeze`, `swap`, `graft`. Who
+may talk to whom: `window`, `strided`, `random`, `blocks`, `clusters`, `bottleneck`, `isolate`. Another sequence: `attend`,
+`add_head`, with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at `layer=` and
+`query=`). All others take `layer=`, `head=`, most of them `query=` (readers), and the first four `key=` (senders), by number,
+slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and `from_json`
+store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
 """
 
 from __future__ import annotations

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from tests import zoo
-from tests.zoo import classes
+from tests.zoo import classes, steering
 from tests.zoo.coverage import DATA, Row, measure, sweep
 
+REFUSED = "|".join(
+    (
+        "cannot be moved to other positions",
+        "is an encoder-decoder",
+        "takes (pixel_values|input_features)",
+        "names no start token",
+        "a gate or a norm stands between",
+        "has no single self-attention",
+        "adds a bias of its own",
+        "has (no|.) branch(es)? that (is|are) an MLP",
+    )
+)
+"""Why an edit cannot act in a family."""
 NAMES = sorted({name for names in classes.CLASSES.values() for name in names})
 
 
@@ -31,6 +45,28 @@ def test_structural_class(name: str) -> None:
     row = measure(name)
     assert row.status == "closed", row.reason
     check(row)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore")
+def test_structural_class_is_steered(name: str) -> None:
+    """Each edit lands or is refused with words; identities change nothing, changes do, and accounts close."""
+    row = steering.measure(name)
+    assert row is not None
+    assert not row.wrong
+    assert len(row.landed) >= 29
+    for reason in row.refused.values():
+        assert re.search(REFUSED, reason), reason
+
+
+@pytest.mark.zoo
+@pytest.mark.timeout(7200)
+@pytest.mark.filterwarnings("ignore")
+def test_the_whole_zoo_is_steered() -> None:
+    """No edit does nothing where it claims to have landed, none breaks an account, in any family."""
+    rows = steering.sweep(zoo.entries())
+    assert len(rows) >= 300
+    assert {row.entry: row.wrong for row in rows if row.wrong} == {}
 
 
 @pytest.mark.zoo

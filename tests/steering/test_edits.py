@@ -107,6 +107,7 @@ def test_a_rule_of_ones_own_acts_and_one_without_a_rule_cannot_be_made() -> None
         weights = steered.record([5, 9, 17, 3, 44]).dataset["weights"].values
     assert weights[:, :, 4, [1, 3]].max() == 0
     assert weights[:, :, 4, [0, 2, 4]].min() > 0
+    assert edits.from_json(edits.to_json([Even(layer=2)])) == [Even(layer=2)] == [edits.parse("even layer=2")]
     with pytest.raises(TypeError, match="abstract"):
         edits.Topology()  # type: ignore[abstract]
 

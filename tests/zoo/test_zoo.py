@@ -11,18 +11,16 @@ from tests import zoo
 from tests.zoo import classes, steering
 from tests.zoo.coverage import DATA, Row, measure, sweep
 
-REFUSED = "|".join(
-    (
-        "cannot be moved to other positions",
-        "is an encoder-decoder",
-        "takes (pixel_values|input_features)",
-        "names no start token",
-        "a gate or a norm stands between",
-        "has no single self-attention",
-        "adds a bias of its own",
-        "has (no|.) branch(es)? that (is|are) an MLP",
-    )
-)
+REASONS = [
+    "cannot be moved to other positions",
+    "is an encoder-decoder",
+    "takes (pixel_values|input_features)",
+    "names no start token",
+    "a gate or a norm stands between",
+    "has no single self-attention",
+    "adds a bias of its own",
+    "has (no|.) branch(es)? that (is|are) an MLP",
+]
 """Why an edit cannot act in a family."""
 NAMES = sorted({name for names in classes.CLASSES.values() for name in names})
 
@@ -56,7 +54,7 @@ def test_structural_class_is_steered(name: str) -> None:
     assert not row.wrong
     assert len(row.landed) >= 29
     for reason in row.refused.values():
-        assert re.search(REFUSED, reason), reason
+        assert any(re.search(known, reason) for known in REASONS), reason
 
 
 @pytest.mark.zoo

@@ -6,7 +6,8 @@ import ast
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from inspect import isabstract
 from typing import Any
 
 from sociogram.core.errors import InputError
@@ -17,7 +18,7 @@ from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, Se
 from sociogram.steering.graft import Graft
 from sociogram.steering.heads import Freeze, MeanAblate, Swap
 from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
-from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Window
+from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Topology, Window
 
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
@@ -82,9 +83,18 @@ def from_json(text: str) -> list[Edit]:
 
 
 def _kind(name: str) -> type[Edit]:
-    if name not in KINDS:
-        raise InputError(f"no edit {name!r}; there are {', '.join(KINDS)}")
-    return KINDS[name]
+    known = KINDS | {rule.name: rule for rule in _rules(Topology) if rule.name and rule.name not in KINDS}
+    if name not in known:
+        raise InputError(f"no edit {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+def _rules(kind: type[Edit]) -> Iterator[type[Edit]]:
+    """Rules of the user's own, as far as their classes exist now."""
+    for rule in kind.__subclasses__():
+        if not isabstract(rule):
+            yield rule
+        yield from _rules(rule)
 
 
 def _made(kind: type[Edit], given: dict[str, Any]) -> Edit:

@@ -308,3 +308,26 @@ def test_grafts_in_every_class_close_their_account(name: str) -> None:
     assert np.abs(rec.dataset["residual"].values[-1] - plain.dataset["residual"].values[-1]).max() > 1e-5
     assert rec.audit().max_relative_error <= 1e-4
     assert rec.null_drift() <= 1e-5
+
+
+def test_layers_of_other_readers_than_senders_take_no_positions() -> None:
+    """In BLT the bytes' layers hear patches: two keys for each."""
+    model = sg.load(specimen("blt").model)
+    model.find_anatomy(model.encode(IDS))
+    for edit in (edits.window(width=4), edits.cut(key=1)):
+        with sg.steer(model, edit) as steered, pytest.raises(sg.EditDidNotLand, match="no layer of .* has a token-token matrix"):
+            steered.logits(IDS)
+    with sg.steer(model, edits.mute(head=0)) as steered:
+        assert float((steered.logits(IDS) - model.logits(IDS)).abs().max()) > 1e-5
+
+
+def test_grafts_between_layers_of_other_widths_are_stored_and_close() -> None:
+    made = specimen("gemma4_text")
+    model, inputs = sg.load(made.model), {n: v[:1] for n, v in made.inputs.items() if n != "use_cache"}
+    widths = {layer.index: model.anatomy.heads[layer.calls[0]][3] for layer in model.anatomy.stack(model.anatomy.main)}
+    assert len(set(widths.values())) == 2
+    narrow = min(widths, key=lambda index: widths[index])
+    with sg.steer(model, edits.graft(layer=narrow, head=0, source_head=1)) as steered:
+        rec = steered.record(inputs)
+    assert rec.audit().max_relative_error < 1e-4
+    assert rec.messages(narrow).matrix.shape[1] == widths[narrow]

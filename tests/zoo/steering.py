@@ -19,6 +19,7 @@ from tests.zoo.coverage import limited
 SECONDS = 120
 IDENTITY = 2e-5
 """Largest change of the stream, relative to its largest number, by an edit that changes nothing: other paths, other rounding."""
+ALIKE = ("cut", "set_weight", "force", "swap", "window", "isolate", "random", "blocks", "bottleneck", "patch")
 REFUSALS = (sg.InputError, sg.EditDidNotLand, sg.UnsupportedModelError)
 
 
@@ -86,9 +87,12 @@ def measure(name: str) -> Steering | None:
     model, inputs = sg.load(specimen.model), one_sequence(specimen)
     try:
         rec = sg.record(model, inputs, keep="qkv")
-    except sg.SociogramError:
+        rec.audit()
+    except (sg.SociogramError, RuntimeError):
         return None
     dataset = rec.dataset
+    if "attention_out" not in dataset:
+        return None
     heard = (dataset["status"] == "closed") & ~dataset["attention_out"].isnull().all(
         [d for d in dataset["attention_out"].dims if d != "layer"]
     )
@@ -96,8 +100,12 @@ def measure(name: str) -> Steering | None:
     if "sequence" in dataset.dims or not len(closed) or dataset.sizes["head"] < 2 or dataset.sizes["query"] < 3:
         return None
     found = Steering(name)
+    told = dataset["value_vector"].isel(layer=closed[0]).values
+    alike = bool(np.nanmax(np.ptp(told, axis=1)) < 1e-5)  # object queries that begin alike: nothing depends on who hears whom
     for same, given in ((True, identities), (False, changes)):
         for number, edit in enumerate(given(rec, int(closed[0]))):
+            if alike and edit.name in ALIKE:
+                continue
             _try(found, f"{'identity ' if same else ''}{edit.name} {number}", model, inputs, rec, edit, same)
     decoding(found, model, inputs)
     return found
@@ -129,7 +137,7 @@ def _try(found: Steering, label: str, model: sg.Model, inputs: object, rec: sg.R
     change = _change(rec, after)
     if same and not change <= IDENTITY:
         found.wrong[label] = f"an identity changed the stream by {change:.1e}"
-    if not same and not change > 1e-6:
+    if not same and not change > 2e-7:
         found.wrong[label] = f"nothing changed ({change:.1e})"
     try:
         off = after.audit().max_relative_error
@@ -151,8 +159,8 @@ def decoding(found: Steering, model: sg.Model, inputs: dict[str, torch.Tensor]) 
     if set(inputs) - {"input_ids", "attention_mask"} or not model.hf.can_generate() or model.hf.config.is_encoder_decoder:
         return
     ids = inputs["input_ids"][0].tolist()
-    plain = _decoded(model, ids, [])
-    if isinstance(plain, str) or plain > 1e-4:
+    draws = [ids, *torch.randint(3, 150, (4, len(ids)), generator=torch.Generator().manual_seed(0)).tolist()]
+    if any(isinstance(plain := _decoded(model, some, []), str) or plain > 1e-4 for some in draws):
         return
     for edit in (
         edits.cut(key=1, query=slice(4, None)),

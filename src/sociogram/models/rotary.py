@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sociogram.core.errors import InputError, UnsupportedModelError
+from sociogram.core.errors import InputError, SociogramError, UnsupportedModelError
 from sociogram.models.attention import AttentionCall, additive
 from sociogram.models.examine import forward_arguments, probe_inputs
 from sociogram.models.inputs import max_positions, takes
@@ -159,8 +159,16 @@ def find_rotation(model: Model) -> Rotation:
     if model not in _rotations:
         if hf.config.is_encoder_decoder:
             raise UnsupportedModelError(f"{type(hf).__name__} is an encoder-decoder: its positions are those of two sequences")
-        with quiet(), torch.no_grad():
-            _rotations[model] = _found(hf)
+        try:
+            with quiet(), torch.no_grad():
+                _rotations[model] = _found(hf)
+        except SociogramError:
+            raise
+        except (AttributeError, TypeError, KeyError, ValueError, RuntimeError) as error:
+            raise UnsupportedModelError(
+                f"{type(hf).__name__} cannot read a text alone ({str(error).splitlines()[0]}), so that how its keys depend on "
+                "positions cannot be found"
+            ) from error
     return _rotations[model]
 
 

@@ -137,6 +137,10 @@ class Edit:
         """The call with other queries, keys or values, or with keys appended; None where the edit leaves them."""
         return None
 
+    def asks_positions(self) -> bool:
+        """Whether it matters where readers and senders stand."""
+        return self.query is not None or self.key is not None
+
     def refuse(self, tokens: int) -> None:
         """Refuse values that do not fit so many tokens (the prompt's and those to come), with an InputError."""
 

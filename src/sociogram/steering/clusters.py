@@ -45,6 +45,10 @@ class Clusters(Edit):
         if self.count > tokens:
             raise InputError(f"`{self}`: there are {tokens} tokens, too few for {self.count} clusters")
 
+    def asks_positions(self) -> bool:
+        """Always."""
+        return True
+
     def cuts(self, scene: Scene) -> Bool[Tensor, "head query key"]:
         """The pairs wanted that are of different clusters, the sender no representative."""
         return scene.wanted & ~self.keeps(scene.call)

@@ -124,22 +124,28 @@ def _layers(edit: Edit, anatomy: Anatomy) -> list[tuple[Layer, tuple[tuple[Heard
     """The layers that an edit addresses, and the self-attention branches and calls of each."""
     name = _stack(edit, anatomy)
     stack = anatomy.stack(name)
-    chosen = [(stack[i], _self_calls(stack[i])) for i in indices(edit.layer, len(stack), "layer")]
-    heard = [(layer, calls) for layer, calls in chosen if calls]
-    silent = [layer for layer, calls in chosen if not calls]
+    known = {layer.index: _self_calls(layer, edit, anatomy) for layer in stack}
+    chosen = [stack[i] for i in indices(edit.layer, len(stack), "layer")]
+    heard = [(layer, known[layer.index]) for layer in chosen if known[layer.index]]
+    silent = [layer for layer in chosen if not known[layer.index]]
     if silent and edit.layer is not None:
         layer = silent[0]
+        why = layer.problem or ("its readers and senders are not the same tokens" if layer.heard else layer.status)
         raise EditDidNotLand(
-            f"`{edit}`: layer {layer.index} has no token-token matrix to edit ({layer.problem or layer.status}); "
-            f"layers that have one: {_ranges([one.index for one in stack if _self_calls(one)])}"
+            f"`{edit}`: layer {layer.index} has no token-token matrix to edit ({why}); "
+            f"layers that have one: {_ranges([index for index, calls in known.items() if calls])}"
         )
     if not heard:
         raise EditDidNotLand(f"`{edit}`: no layer of {name!r} has a token-token matrix to edit")
     return heard
 
 
-def _self_calls(layer: Layer) -> tuple[tuple[Heard, Name], ...]:
-    return tuple((step, call) for step in layer.heard if not step.cross for call in step.calls)
+def _self_calls(layer: Layer, edit: Edit, anatomy: Anatomy) -> tuple[tuple[Heard, Name], ...]:
+    """Calls in which tokens hear their own sequence; for edits that ask for positions, with as many readers as senders."""
+    calls = [(step, call) for step in layer.heard if not step.cross for call in step.calls]
+    if edit.asks_positions():
+        calls = [(step, call) for step, call in calls if anatomy.lengths[call][1] == anatomy.lengths[call][2]]
+    return tuple(calls)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -54,8 +54,15 @@ class MeanAblate(Edit):
         probe_inputs(model.hf)  # refuses what reads no texts
         listener = _Means()
         for text in self.reference:
-            with torch.no_grad(), watching(model.hf, [listener]):
-                model.hf(**model.encode(text if isinstance(text, str) else list(text)))
+            given = model.encode(text if isinstance(text, str) else list(text))
+            try:
+                with torch.no_grad(), watching(model.hf, [listener]):
+                    model.hf(**given)
+            except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
+                raise InputError(
+                    f"`{self}`: {type(model.hf).__name__} cannot read a text alone ({str(error).splitlines()[0]}), so there is "
+                    "no mean over reference texts"
+                ) from error
         return {name: total / listener.counts[name] for name, total in listener.totals.items()}
 
     def reweighs(self) -> bool:
@@ -65,6 +72,10 @@ class MeanAblate(Edit):
     def changes(self, scene: Scene) -> AttentionCall:
         """One key more, which tells each head its mean."""
         call = by_head(scene.call)
+        if call.name not in scene.material:
+            raise InputError(
+                f"`{self}`: layer {scene.layer} does not run when the model reads a text alone: there is no mean of it"
+            )
         mean = scene.material[call.name].to(call.value)[None, :, None].expand(len(call.value), -1, -1, -1)
         key = torch.cat([call.key, torch.zeros_like(call.key[:, :, :1])], 2)
         outside = (*call.outside, Outside(("<mean>",), source=self))

@@ -202,7 +202,7 @@ class Steered:
         anatomy = self.model.find_anatomy(inputs)
         own = inputs.get("decoder_input_ids", inputs.get("input_ids"))
         known: dict[str, list[int]] = {}
-        if own is not None:
+        if own is not None and own.ndim == 2:
             known = {stack: inputs.get("input_ids", own)[0].tolist() for stack in anatomy.stacks}
             known[anatomy.main] = own[0].tolist()
         return {stack: self._spelled(anatomy, stack, known.get(stack)) for stack in anatomy.stacks}, known.get(anatomy.main, [])

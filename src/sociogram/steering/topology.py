@@ -27,6 +27,10 @@ class Topology(Edit, ABC):
     def keeps(self, query: Tensor, key: Tensor) -> Bool[Tensor, "query key"]:
         """Which pairs may talk: `query` `[query, 1]` and `key` `[1, key]` are absolute positions."""
 
+    def asks_positions(self) -> bool:
+        """Always."""
+        return True
+
     def cuts(self, scene: Scene) -> Bool[Tensor, "head query key"]:
         """The pairs wanted that the rule does not keep."""
         return scene.wanted & ~self.keeps(scene.at("query")[:, None], scene.at("key")[None])

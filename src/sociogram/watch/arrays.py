@@ -216,7 +216,8 @@ class Arrays:
     def _matrix(self, stack: str, layer: int, dataset: xr.Dataset) -> Tensor:
         if "output_projection" in dataset and not bool(dataset["output_projection"].isnull().all()):
             matrix = tensor(dataset["output_projection"])
-            return matrix[~matrix.isnan().flatten(1).all(1)]
+            matrix = matrix[~matrix.isnan().flatten(1).all(1)]
+            return matrix[:, ~matrix.isnan().all(2).all(0)]
         if self.model is None:
             raise RecordingError(
                 "this needs the model's output projections: open the recording with sg.open_recording(path, model=...), "

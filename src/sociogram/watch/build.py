@@ -164,6 +164,8 @@ class StackBuilder:
             array = rows.finish(len(self.stops) if name == "residual" else None)
             if array is not None:
                 variables[name] = _labelled(name, array)
+        if {"output_projection", "value_vector"} <= set(variables):
+            variables["output_projection"] = _as_wide(variables["output_projection"], variables["value_vector"][1].shape[-1])
         if self.same_width:
             variables = {
                 name: (tuple("d_head" if d == "d_value" else d for d in dims), a) for name, (dims, a) in variables.items()
@@ -182,6 +184,14 @@ class StackBuilder:
             coords["stop_part"] = ("stop", np.array([part for _, part in self.stops]))
             coords["layer_start"] = ("layer", np.array([self.starts.get(i, -1) for i in range(len(self.layers))]))
         return coords
+
+
+def _as_wide(projection: tuple[tuple[str, ...], np.ndarray], width: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """A projection with as many rows as the widest layer's values have channels; those too many are NaN."""
+    dims, array = projection
+    rows = np.full((*array.shape[:2], max(width, array.shape[2]), array.shape[3]), np.nan, array.dtype)
+    rows[:, :, : array.shape[2]] = array
+    return dims, rows
 
 
 def _labelled(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

@@ -103,7 +103,7 @@ def test_steering_shows_both_sides_and_the_receipt(inside, tmp_path: Path) -> No
     cut = "cut layer=23 key='iffel'"
     code, out, _ = inside("compare", prompt, "--edit", cut, "--top", "3")
     assert code == 0
-    for words in (f"{cut}: 72 entries in 1 layers", "null drift", "says next", "KL(plain, steered)", "departs in layer 23"):
+    for words in (f"{cut}: 72 entries in 1 layer", "null drift", "says next", "KL(plain, steered)", "departs in layer 23"):
         assert words in out.replace("\n", " ")
     (tmp_path / "edits.json").write_text('[{"edit": "cut", "layer": 23, "key": "iffel"}]')
     document = json.loads(inside("compare", prompt, "--edits", str(tmp_path / "edits.json"), "--json")[1])
@@ -129,7 +129,7 @@ def test_the_stream_is_edited_with_vectors_and_runs_from_files(inside, smollm: s
     add = f"add layer=28 vector={tmp_path}/to_rome.npy scale=30 query=-1"
     code, out, _ = inside("steer", prompt, "--edit", add)
     assert code == 0
-    assert "1 tokens in 1 layers, 1 changed, moved by" in " ".join(out.split())
+    assert "1 tokens in 1 layer, 1 changed, moved by" in " ".join(out.split())
     assert "path: hooks" in out
     sg.record(smollm, "The Colosseum is located in the city of").save(tmp_path / "rome.zarr")
     patch = f"patch source='{tmp_path}/rome.zarr' layer=29 query=-1 source_query=-1"

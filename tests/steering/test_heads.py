@@ -315,7 +315,7 @@ def test_layers_of_other_readers_than_senders_take_no_positions() -> None:
     model = sg.load(specimen("blt").model)
     model.find_anatomy(model.encode(IDS))
     for edit in (edits.window(width=4), edits.cut(key=1)):
-        with sg.steer(model, edit) as steered, pytest.raises(sg.EditDidNotLand, match="no layer of .* has a token-token matrix"):
+        with sg.steer(model, edit) as steered, pytest.raises(sg.EditDidNotLand, match="has a token-token matrix to edit"):
             steered.logits(IDS)
     with sg.steer(model, edits.mute(head=0)) as steered:
         assert float((steered.logits(IDS) - model.logits(IDS)).abs().max()) > 1e-5

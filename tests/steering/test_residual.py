@@ -17,7 +17,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 import sociogram as sg
 from sociogram import edits
 from sociogram.models.seam import watching
-from sociogram.steering.editor import Tally
+from sociogram.steering.tally import Tally
 from tests.models.conftest import tiny_llama
 from tests.watch.conftest import specimen
 

@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 import sociogram as sg
 from sociogram import edits
-from sociogram.steering.editor import Tally
+from sociogram.steering.tally import Tally
 from tests.models.conftest import tiny_llama
 from tests.watch.conftest import specimen
 
@@ -289,7 +289,7 @@ def test_the_receipt_tells_what_changed(smollm: sg.Model) -> None:
     lost = weights[:, 2:, 2].sum()
     assert float(receipt.edits["moved"].sum()) == pytest.approx(2 * lost, rel=1e-3)  # what is cut goes to others
     assert receipt.null_drift <= 1e-4
-    assert str(receipt).startswith("cut layer=23 key='iffel': 72 entries in 1 layers, 72 changed")
+    assert str(receipt).startswith("cut layer=23 key='iffel': 72 entries in 1 layer, 72 changed")
 
 
 def test_a_row_keeps_its_sum_where_the_policy_says_so(llama: sg.Model) -> None:

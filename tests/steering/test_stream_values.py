@@ -16,7 +16,7 @@ from transformers import DynamicCache
 import sociogram as sg
 from sociogram import edits
 from sociogram.models.seam import watching
-from sociogram.steering.editor import Tally
+from sociogram.steering.tally import Tally
 from tests.models.conftest import tiny_llama
 from tests.steering.test_residual import IDS, direction, inputs_of
 

@@ -128,10 +128,18 @@ def masked_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
     """Scores as the softmax sees them: minus infinity where the query may not read the key."""
     scores = raw_scores(call)
     if (extra := additive(call)) is not None:
-        scores = scores + widened(extra[..., : call.keys], call.outside, 0.0)
+        extra = widened(extra[..., : call.keys], call.outside, 0.0)
+        scores = scores + extra
+        if call.cut is not None:  # or the softmax of a reader that loses all would go to what the mask hides
+            scores = _hidden(scores, is_hidden(extra))
     if (permitted := allowed(call)) is not None:
         scores = _hidden(scores, ~widened(permitted[..., : call.keys], call.outside, True))
     return scores if call.cut is None else _hidden(scores, call.cut)
+
+
+def is_hidden(additive: Tensor) -> Tensor:
+    """Where an additive mask hides a key: the families add their dtype's most negative number."""
+    return additive <= torch.finfo(additive.dtype).min / 2
 
 
 def _hidden(scores: Tensor, where: Tensor) -> Tensor:
@@ -199,6 +207,16 @@ def mix(weights: Tensor, call: AttentionCall) -> Float[Tensor, "batch query head
         weights = F.dropout(weights, call.dropout, training=True)
     out = _per_group(weights, call.value)
     return out.transpose(1, 2).contiguous()
+
+
+def plain_channels(
+    call: AttentionCall,
+) -> tuple[Float[Tensor, "batch head query d_head"], Float[Tensor, "batch kv_head key d_head"]]:
+    """Queries and keys as the model made them, where a source without positions doubled their channels."""
+    if not any(one.turned for one in call.outside):
+        return call.query, call.key
+    (query, _), (first, second) = call.query.chunk(2, -1), call.key.chunk(2, -1)
+    return query, first + second  # each key is in one half, the other is zero
 
 
 BLOCK = 128

@@ -23,6 +23,10 @@ class Readable(Protocol):
     def positions(self) -> Tensor:
         """`[token]`."""
 
+    @property
+    def next_position(self) -> int:
+        """Where the next token will stand."""
+
     def cache(self) -> Any:
         """A fresh cache for transformers, which a run may write on."""
 

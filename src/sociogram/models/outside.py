@@ -22,12 +22,14 @@ class Outside:
             sequence's.
         gain: factor per head on what is heard from the source then.
         source: who appended them.
+        turned: whether they are met by queries without positions, which stand in the second half of the call's channels.
     """
 
     names: tuple[str, ...]
     keep: Float[Tensor, " head"] | None = field(default=None, repr=False)
     gain: Float[Tensor, " head"] | None = field(default=None, repr=False)
     source: object = field(default=None, repr=False)
+    turned: bool = False
 
     @property
     def count(self) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sociogram.core.errors import AccountError
 from sociogram.models.anatomy import Alone, Anatomy, Group, Heard, Layer, NormOp, Op, Read, Rescaling, ScaleOp, Step
-from sociogram.models.attention import AttentionCall, log_sum_exp
+from sociogram.models.attention import AttentionCall, log_sum_exp, plain_channels
 from sociogram.models.branch import apply_ops, behind_norm, frozen_norm, scaled
 from sociogram.models.frozen import projection_matrix
 from sociogram.models.run import GroupRun, HeardRun, LayerError, LayerRun, Told
@@ -65,9 +65,10 @@ class Reader:
         """Keep what the seam showed until the layer is complete."""
         if call.name in self._calls:
             total = log_sum_exp(call) if self.totals else None
+            query, key = plain_channels(call)
             self._told[call.name] = Told(
-                query=call.query.detach(),
-                key=call.key.detach(),
+                query=query.detach(),
+                key=key.detach(),
                 value=call.value.detach(),
                 weights=None if weights is None else weights.detach(),
                 sink=None if sink is None else sink.detach(),

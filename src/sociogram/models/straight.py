@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from sociogram.models.attention import AttentionCall, mix, needs_scores, weights_of
+from sociogram.models.attention import AttentionCall, is_hidden, mix, needs_scores, weights_of
 from sociogram.models.masks import LazyMask
 from sociogram.models.outside import widened
 
@@ -60,10 +60,10 @@ def _one_query(call: AttentionCall, mask: Tensor | None) -> Tensor:
 def _merge_bias(bias: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return bias
-    return torch.where(mask, bias, torch.finfo(bias.dtype).min) if mask.dtype == torch.bool else mask + bias
+    return torch.where(mask, bias, -torch.inf) if mask.dtype == torch.bool else mask + bias
 
 
 def _merge_cut(cut: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return ~cut
-    return mask & ~cut if mask.dtype == torch.bool else mask.masked_fill(cut, -torch.inf)
+    return mask & ~cut if mask.dtype == torch.bool else mask.masked_fill(cut | is_hidden(mask), -torch.inf)

@@ -16,7 +16,7 @@ from sociogram.models.attention import AttentionCall, additive
 from sociogram.models.outside import Outside
 from sociogram.models.rotary import Rotation, find_rotation
 from sociogram.steering.base import Edit, Scene, check_number
-from sociogram.steering.heads import by_head
+from sociogram.steering.heads import by_head, refuse_grafted
 from sociogram.steering.source import Source, source_of
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class Attend(Edit):
     schedule: Any = None
     along: Literal["token", "layer"] = "token"
 
+    @property
+    def apart(self) -> bool:
+        """Whether the source has a softmax of its own."""
+        return self.join == "gate"
+
     def check(self) -> None:
         """Known words, a gate where one is needed."""
         _choice(self.name, "join", self.join, ("softmax", "gate"))
@@ -84,7 +89,7 @@ class Attend(Edit):
                 f"`{self}`: keys cannot be moved to other positions in {type(model.hf).__name__}: {rotation.reason}. "
                 'Give positions="as_stored"'
             )
-        return _Ready(source_of(str(self), self.source, model), rotation)
+        return _Ready(source_of(str(self), self.source, model, self.stack), rotation)
 
     def changes(self, scene: Scene) -> AttentionCall | None:
         """The call with the source's keys and values appended."""
@@ -96,6 +101,7 @@ class Attend(Edit):
             return None
         if not self._open_here(scene):
             return None
+        refuse_grafted(self, scene.call, self.heads(scene.call.query.shape[1]))
         self._check_fit(scene.call, *told)
         call, key, value = self._reconciled(scene.call, *self._placed(ready, scene, *told))
         call, key = self._turned(ready, scene, call, key)
@@ -104,7 +110,7 @@ class Attend(Edit):
         names = tuple(ready.source.names)
         closed = ~self._readers(scene)[None, :, :, None].expand(-1, -1, -1, len(names))
         cut = _beside(call.cut, closed, call.key.shape[2])
-        outside = Outside(names, *self._factors(call), source=self)
+        outside = Outside(names, *self._factors(call), source=self, turned=self._is_plain(ready))
         return replace(call, key=parts[0], value=parts[1], outside=(*call.outside, outside), cut=cut)
 
     def _open_here(self, scene: Scene) -> bool:
@@ -150,21 +156,31 @@ class Attend(Edit):
                 'the first token: give positions="as_stored" or "none" (no bias for the source then)'
             )
 
+    def _is_plain(self, ready: _Ready) -> bool:
+        """Whether its keys are met by queries without positions."""
+        return self.positions == "none" and ready.rotation is not None and ready.rotation.kind != "free"
+
     def _turned(self, ready: _Ready, scene: Scene, call: AttentionCall, key: Tensor) -> tuple[AttentionCall, Tensor]:
-        """With `positions="none"`: queries twice as wide, whose second half meets the source alone and is not turned."""
-        if self.positions != "none" or ready.rotation is None or ready.rotation.kind == "free":
-            return call, key
-        plain = ready.rotation.move(call.name, call.query, scene.at("query"), torch.zeros_like(scene.at("query")))
-        none = torch.zeros_like(call.key)
-        call = replace(call, query=torch.cat([call.query, plain], -1), key=torch.cat([call.key, none], -1))
-        return call, torch.cat([torch.zeros_like(key), key], -1)
+        """With `positions="none"`: queries twice as wide, whose second half meets such sources alone and is not turned."""
+        doubled = any(one.turned for one in call.outside)
+        if self._is_plain(ready):
+            return call if doubled else self._doubled(ready, scene, call), torch.cat([torch.zeros_like(key), key], -1)
+        return call, torch.cat([key, torch.zeros_like(key)], -1) if doubled else key
+
+    def _doubled(self, ready: _Ready, scene: Scene, call: AttentionCall) -> AttentionCall:
+        assert ready.rotation is not None
+        stand = scene.standing()
+        plain = ready.rotation.move(call.name, call.query, stand, torch.zeros_like(stand))
+        keys = torch.cat([call.key, torch.zeros_like(call.key)], -1)
+        return replace(call, query=torch.cat([call.query, plain], -1), key=keys)
 
     def _check_fit(self, call: AttentionCall, key: Tensor, value: Tensor) -> None:
         heads, own = key.shape[0], call.query.shape[1]
-        widths = key.shape[2] == call.key.shape[3] and value.shape[2] == call.value.shape[3]
+        own_width = call.key.shape[3] // (2 if any(one.turned for one in call.outside) else 1)
+        widths = key.shape[2] == own_width and value.shape[2] == call.value.shape[3]
         if widths and heads == value.shape[0] and (heads == call.key.shape[1] or own % heads == 0):
             return
-        here = f"{call.key.shape[1]} key/value heads of {call.key.shape[3]} and {call.value.shape[3]} channels"
+        here = f"{call.key.shape[1]} key/value heads of {own_width} and {call.value.shape[3]} channels"
         there = f"{heads} of {key.shape[2]} and {value.shape[2]}"
         raise InputError(f"`{self}`: the source does not fit {call.path}, which has {here}; the source has {there}")
 
@@ -187,6 +203,11 @@ class AddHead(Attend):
 
     name: ClassVar[str] = "add_head"
     gain: Any = 1.0
+
+    @property
+    def apart(self) -> bool:
+        """Always."""
+        return True
 
     def check(self) -> None:
         """A finite gain; no join, since nothing is shared."""

@@ -11,7 +11,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sociogram.core.address import address, as_plain, from_plain, indices, written
@@ -36,6 +36,7 @@ class Scene:
         wanted: `[head, query, key]`, the entries that the edit addresses, whether the model's mask lets them exist or not.
         material: what the edit made ready before the run.
         step: the attention branch that the call belongs to.
+        stand: where the tokens of a past stand, then the next position, if that is not where they lie in the cache.
         arguments: what the call's module was given, for edits that overhear it.
         notes: what the edit keeps during this run.
     """
@@ -48,12 +49,22 @@ class Scene:
     material: Any = None
     step: Heard | None = None
     arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    stand: Tensor | None = None
     notes: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def readers(self) -> Bool[Tensor, "head query"]:
         """Which readers are addressed, by head."""
         return self.wanted.any(-1)
+
+    def standing(self) -> Int[Tensor, " query"]:
+        """The positions at which the readers were encoded: those of a past with a hole are not their places in the cache."""
+        places = self.at("query")
+        if self.stand is None:
+            return places
+        last = len(self.stand) - 1
+        stand = self.stand.to(places.device)
+        return torch.where(places < last, stand[places.clamp_max(last)], stand[last] + places - last)
 
     def at(self, axis: str) -> Tensor:
         """Absolute positions along `"query"` or `"key"`, on the call's device."""
@@ -72,6 +83,8 @@ class Edit:
     name: ClassVar[str] = ""
     takes: ClassVar[frozenset[str]] = frozenset(ADDRESSES)
     """Which addresses have a meaning here."""
+    whole: ClassVar[bool] = False
+    """Whether it is of all that a head tells, what it hears from outside included."""
     overhears: ClassVar[bool] = False
     """Whether it asks what the attention module was given (`Scene.arguments`)."""
     by_place: ClassVar[bool] = True

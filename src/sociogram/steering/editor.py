@@ -3,77 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from sociogram.core.errors import InputError
-from sociogram.models.attention import AttentionCall, additive, allowed, weights_of
+from sociogram.models.attention import AttentionCall, additive, allowed, is_hidden, weights_of
 from sociogram.models.masks import LazyMask
 from sociogram.models.outside import widened
 from sociogram.models.seam import Session
 from sociogram.steering.base import Edit, Scene
 from sociogram.steering.compiled import Act, Plan
 from sociogram.steering.splint import Splint
+from sociogram.steering.tally import Tally
 
 T = TypeVar("T")
 MEASURED = 1_024
 """In longer passes the weight that cuts move is not measured: that would take the weights, which cuts do not need."""
-
-
-@dataclass(eq=False)
-class Count:
-    """What one edit did at one layer, by head, over all passes. Added up when asked for: each pass only notes its numbers."""
-
-    parts: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
-
-    @property
-    def addressed(self) -> Tensor:
-        """Entries addressed that exist."""
-        return self._sum(0)
-
-    @property
-    def changed(self) -> Tensor:
-        """Entries whose weight became another."""
-        return self._sum(1)
-
-    @property
-    def moved(self) -> Tensor:
-        """Sum of absolute changes of weights."""
-        return self._sum(2)
-
-    def _sum(self, which: int) -> Tensor:
-        kind = torch.float64 if which == 2 else torch.long
-        return torch.stack([part[which].to("cpu", kind) for part in self.parts]).sum(0)
-
-
-class Counted(Protocol):
-    """An act of some edit in some layer."""
-
-    @property
-    def number(self) -> int:
-        """Which edit, by its place in the list."""
-
-    @property
-    def layer(self) -> int:
-        """In which layer."""
-
-
-@dataclass(eq=False)
-class Tally:
-    """Counts by (number of the edit, layer), and which paths the edited calls took."""
-
-    counts: dict[tuple[int, int], Count] = field(default_factory=dict)
-    paths: set[str] = field(default_factory=set)
-    hidden: dict[int, int] = field(default_factory=dict)
-    """Per edit, entries addressed that the model itself masks."""
-
-    def add(self, act: Counted, addressed: Tensor, changed: Tensor, moved: Tensor) -> None:
-        """Add what an edit did in one call; one number per head; for edits of the stream one number in all."""
-        self.counts.setdefault((act.number, act.layer), Count()).parts.append((addressed, changed, moved))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +33,15 @@ class _Made:
     addressed: Tensor
     taken: Tensor
     moved: Tensor
-    hidden: int
+    missing: tuple[int, int]
 
 
 class PlanEditor:
     """Carries a plan out, call by call."""
 
-    def __init__(self, plan: Plan, tally: Tally) -> None:
-        """`tally` is added to as calls come."""
-        self.plan, self.tally = plan, tally
+    def __init__(self, plan: Plan, tally: Tally, stand: Tensor | None = None) -> None:
+        """`tally` is added to as calls come; `stand` as in `Scene`."""
+        self.plan, self.tally, self.stand = plan, tally, stand
         self._given: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self._notes: dict[int, dict[Any, Any]] = {}
         self._projections: dict[tuple[str, int], Mapping[int, Tensor]] = {}
@@ -130,13 +79,13 @@ class PlanEditor:
         queries, keys = positions(call)
         wanted = self.plan.region(act, call.query.shape[1], queries, keys, call.query.device)
         arguments, notes = self._given.get(call.path, ((), {})), self._notes.setdefault(act.number, {})
-        return Scene(call, act.layer, queries, keys, wanted, act.material, act.step, arguments, notes)
+        return Scene(call, act.layer, queries, keys, wanted, act.material, act.step, arguments, self.stand, notes)
 
     def _cut(self, act: Act, call: AttentionCall) -> AttentionCall:
         made = self._shared(act, call, "cut", self._made)
         if made is None:
             return call
-        self.tally.hidden[act.number] = self.tally.hidden.get(act.number, 0) + made.hidden
+        self.tally.miss(act, made.missing)
         self.tally.add(act, made.addressed, made.taken, made.moved)
         return replace(call, cut=made.cut)
 
@@ -167,9 +116,8 @@ class PlanEditor:
             moved = torch.zeros(len(moved))
         elif call.query.shape[2] <= MEASURED:
             moved = (weights_of(after)[0] - weights_of(call)[0]).abs().sum((0, 2, 3))
-        hidden = int(said.sum()) * len(addressed) - int(addressed.sum())
         assert after.cut is not None
-        return _Made(after.cut, addressed.sum((0, 2, 3)), taken.sum((0, 2, 3)), moved, hidden)
+        return _Made(after.cut, addressed.sum((0, 2, 3)), taken.sum((0, 2, 3)), moved, _missing(said, call, addressed))
 
     def _change(self, act: Act, call: AttentionCall) -> AttentionCall:
         changed = act.edit.changes(self._scene(act, call))
@@ -183,21 +131,22 @@ class PlanEditor:
         if act.edit.reweighs():
             return  # counted there
         there = _there(self._scene(act, before).wanted, before)
-        moved = torch.zeros(before.query.shape[1])
+        changed, moved = there, torch.zeros(before.query.shape[1])
         if len(after.outside) > len(before.outside):
-            there = _open_outside(after)
-            if after.query.shape[2] <= MEASURED and not _is_decoding(after):
-                moved = weights_of(after)[0][..., -there.shape[-1] :].sum((0, 2, 3))
-        count = there.sum((0, 2, 3))
-        self.tally.add(act, count, count, moved)
+            there = changed = _open_outside(after)
+            if after.query.shape[2] > MEASURED:
+                moved = torch.full_like(moved, float("nan"))
+            elif not _is_decoding(after):
+                weights = weights_of(after)[0][..., -there.shape[-1] :]
+                changed, moved = weights != 0, weights.abs().sum((0, 2, 3))
+        self.tally.add(act, there.sum((0, 2, 3)), changed.sum((0, 2, 3)), moved)
 
-    def _met(self, act: Act, call: AttentionCall) -> tuple[Tensor, Tensor, int]:
-        """Entries addressed that exist, how many by head, and how many the model or another edit hides."""
+    def _met(self, act: Act, call: AttentionCall) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Entries addressed that exist, how many by head, and how many do not."""
         wanted = self._scene(act, call).wanted
         there = _there(wanted, call)
         _check_first(act, call, there)
-        count = there.sum((0, 2, 3))
-        return there, count, int(wanted.sum()) * len(there) - int(count.sum())
+        return there, there.sum((0, 2, 3)), _missing(wanted, call, there)
 
     def wants_weights(self, call: AttentionCall) -> bool:
         """Whether some edit of this call changes weights."""
@@ -217,14 +166,15 @@ class PlanEditor:
         return weights.to(kind), None if sink is None else sink.to(kind)
 
     def _reweighed(self, act: Act, call: AttentionCall, weights: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        there, count, hidden = self._shared(act, call, "met", self._met)
-        self.tally.hidden[act.number] = self.tally.hidden.get(act.number, 0) + hidden
-        after, silent = act.edit.weigh(weights, sink, widened(there, call.outside, False), self._scene(act, call))
+        there, count, missing = self._shared(act, call, "met", self._met)
+        self.tally.miss(act, missing)
+        scene = self._scene(act, call)
+        after, silent = act.edit.weigh(weights, sink, _with_outside(there, scene, whole=act.edit.whole), scene)
         if not bool(after.isfinite().all()):
             raise InputError(
                 f"`{act.edit}` makes weights that are no finite numbers in layer {act.layer}: choose a smaller factor"
             )
-        difference = after - weights
+        difference = (after - weights)[..., : call.keys]
         self.tally.add(act, count, (difference != 0).sum((0, 2, 3)), difference.abs().sum((0, 2, 3)))
         return after, silent
 
@@ -257,6 +207,24 @@ def _there(wanted: Tensor, call: AttentionCall) -> Tensor:
     return found if call.cut is None else found & ~call.cut[..., : call.keys]
 
 
+def _missing(wanted: Tensor, call: AttentionCall, there: Tensor) -> tuple[int, int]:
+    """Of the entries wanted: how many the model's own mask hides, and how many another edit has cut."""
+    permitted = exists(call)
+    own = int(wanted.sum()) * len(there) if permitted is None else int((wanted & permitted).expand(len(there), -1, -1, -1).sum())
+    return int(wanted.sum()) * len(there) - own, own - int(there.sum())
+
+
+def _with_outside(there: Tensor, scene: Scene, *, whole: bool) -> Tensor:
+    """The region over all keys; those from outside belong to it where an edit is of whole heads."""
+    wide = widened(there, scene.call.outside, False)
+    if whole and scene.call.outside:
+        keys = scene.call.keys
+        wide[..., keys:] = scene.readers[None, :, :, None]
+        if scene.call.cut is not None:
+            wide[..., keys:] &= ~scene.call.cut[..., keys:]
+    return wide
+
+
 def _check_first(act: Act, call: AttentionCall, there: Tensor) -> None:
     """The policy `to_first` needs the first token's edge to exist for every reader it touches."""
     if getattr(act.edit, "policy", None) != "to_first" or not bool(there.any()):
@@ -286,6 +254,6 @@ def exists(call: AttentionCall) -> Tensor | None:
     permitted = allowed(call)
     extra = additive(call)
     if extra is not None:
-        seen = extra[..., : call.keys] > torch.finfo(extra.dtype).min / 2
+        seen = ~is_hidden(extra[..., : call.keys])
         permitted = seen if permitted is None else permitted & seen
     return permitted

@@ -126,6 +126,7 @@ class ScaleHead(Edit):
     """Make what heads tell louder or quieter: every message times `factor`, rows left as they come out."""
 
     name: ClassVar[str] = "scale_head"
+    whole: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
     factor: float
 
@@ -147,6 +148,7 @@ class Mute(Edit):
     """Silence heads: what they tell (to the addressed readers) becomes zero."""
 
     name: ClassVar[str] = "mute"
+    whole: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
 
     def reweighs(self) -> bool:

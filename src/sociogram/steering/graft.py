@@ -19,7 +19,7 @@ from sociogram.models.frozen import projection_matrix
 from sociogram.models.model import Model
 from sociogram.models.seam import unwatched, watching
 from sociogram.steering.base import Edit, Scene
-from sociogram.steering.heads import by_head, pattern
+from sociogram.steering.heads import by_head, listening, pattern, refuse_told
 from sociogram.steering.source import recording
 from sociogram.watch.provenance import described
 from sociogram.watch.recording import Recording
@@ -37,10 +37,11 @@ class Donor:
 
 @dataclass(frozen=True, eq=False)
 class _Told:
-    """What donor heads do in one call: weights `[batch, head, query, key]`, values `[batch, head, key, d_value]`."""
+    """What donor heads do: values `[batch, head, key, d_value]`, and weights `[batch, head, query, key]` or the call they come of."""
 
-    weights: Tensor
     value: Tensor
+    weights: Tensor | None = None
+    call: AttentionCall | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +85,17 @@ class Graft(Edit):
     def ready(self, model: Model) -> Mapping[int, Donor]:
         """The donor of each layer addressed."""
         donor, rec = self._donor(model)
-        anatomy = donor.anatomy
-        stack = anatomy.stack(anatomy.main)
-        host = model.anatomy
-        chosen = indices(self.layer, len(host.stack(self.stack or host.main)), "layer")
-        if host.widths[self.stack or host.main] != anatomy.widths[anatomy.main]:
+        anatomy, host = donor.anatomy, model.anatomy
+        name = self.stack or host.main
+        if name not in host.stacks:
+            return {}  # refused with the names that there are, where acts are made
+        theirs = name if donor is model or name in anatomy.stacks else anatomy.main
+        stack = anatomy.stack(theirs)
+        chosen = indices(self.layer, len(host.stack(name)), "layer")
+        if host.widths[name] != anatomy.widths[theirs]:
             raise InputError(
-                f"`{self}`: the stream of {donor.name} is {anatomy.widths[anatomy.main]} wide and this one "
-                f"{host.widths[self.stack or host.main]}: a head cannot read or write another width"
+                f"`{self}`: the stream of {donor.name} is {anatomy.widths[theirs]} wide and this one {host.widths[name]}: a head "
+                "cannot read or write another width"
             )
         found = {}
         for layer in chosen:
@@ -127,6 +131,7 @@ class Graft(Edit):
     def changes(self, scene: Scene) -> AttentionCall:
         """The call with the donor's values, and what it speaks through."""
         donor: Donor = scene.material[scene.layer]
+        refuse_told(self, scene.call, self.heads(scene.call.query.shape[1]))
         assert scene.step is not None
         self._single(scene.step)
         told = _recorded(self, donor, scene) if donor.rec is not None else _asked(self, donor, scene)
@@ -134,10 +139,10 @@ class Graft(Edit):
         value, projections, weights = call.value.clone(), dict(call.projections), {}
         for head in self.heads(value.shape[1]):
             other = head if self.source_head is None else self.source_head
-            number = indices(other, told.weights.shape[1], "head")[0]
+            number = indices(other, told.value.shape[1], "head")[0]
             value[:, head, : call.keys] = _fitted(self, told.value[:, number], value.shape[3])
             projections[head] = F.pad(head_matrix(donor, number, value), (0, 0, 0, value.shape[3] - told.value.shape[3]))
-            weights[head] = told.weights[:, number]
+            weights[head] = _listened(self, told, number, head, scene.call)
         scene.notes[call.name] = weights
         return replace(call, value=value, projections=projections)
 
@@ -147,13 +152,12 @@ class Graft(Edit):
 
     def weigh(self, weights: Tensor, sink: Tensor | None, region: Tensor, scene: Scene) -> tuple[Tensor, Tensor | None]:
         """The donor's listening."""
-        weights = weights.clone()
-        for head, own in scene.notes[scene.call.name].items():
-            weights[:, head] = F.pad(own.to(weights), (0, weights.shape[-1] - own.shape[-1]))
-            if sink is not None:
-                sink = sink.clone()
-                sink[:, head] = (1 - own.sum(-1)).clamp_min(0).to(sink)
-        return weights, sink
+        told = scene.notes[scene.call.name]
+        rows = torch.zeros_like(region[..., 0])
+        pattern = torch.zeros_like(weights[..., : scene.call.keys])
+        for head, own in told.items():
+            rows[:, head], pattern[:, head] = True, own.to(weights)
+        return listening(pattern, rows, weights, sink)
 
 
 def head_matrix(donor: Donor, head: int, like: Tensor) -> Tensor:
@@ -181,8 +185,8 @@ def _recorded(edit: Graft, donor: Donor, scene: Scene) -> _Told:
             f"`{edit}`: the recording has {weights.shape[1]} readers and {weights.shape[2]} senders, this run {here[0]} and "
             f"{here[1]}: record a prompt of as many tokens"
         )
-    value = donor.rec.messages(donor.layer).value
-    return _Told(weights[None], value[None])
+    value = donor.rec.messages(donor.layer, stack=edit.stack).value
+    return _Told(value[None], weights=weights[None])
 
 
 def _asked(edit: Graft, donor: Donor, scene: Scene) -> _Told:
@@ -204,7 +208,19 @@ def _asked(edit: Graft, donor: Donor, scene: Scene) -> _Told:
     call = seen.call
     if call is None or call.keys != scene.call.keys or call.query.shape[2] != scene.call.query.shape[2]:
         raise InputError(f"`{edit}`: the donor did not see the tokens that this layer sees: start from the whole prompt")
-    return _Told(weights_of(call)[0], by_head(call).value)
+    return _Told(by_head(call).value, call=call)
+
+
+def _listened(edit: Graft, told: _Told, donor: int, host: int, call: AttentionCall) -> Tensor:
+    """The weights of a donor's head, under what is cut for the head whose place it takes."""
+    cut = None if call.cut is None else call.cut[:, host if call.cut.shape[1] > 1 else 0, :, : call.keys]
+    if told.call is not None:
+        seen = told.call if cut is None else replace(told.call, cut=cut[:, None])
+        return weights_of(seen)[0][:, donor]
+    assert told.weights is not None
+    if cut is not None and bool((told.weights[:, donor] * cut.to(told.weights.device)).any()):
+        raise InputError(f"`{edit}`: in the recording, the head hears tokens that another edit cuts here (head {host})")
+    return told.weights[:, donor]
 
 
 def _own_cache(known: dict[tuple[str, int], Any], name: tuple[str, int], donor: Donor, value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sociogram.core.address import indices
@@ -71,6 +71,7 @@ class MeanAblate(Edit):
 
     def changes(self, scene: Scene) -> AttentionCall:
         """One key more, which tells each head its mean."""
+        refuse_grafted(self, scene.call, self.heads(scene.call.query.shape[1]))
         call = by_head(scene.call)
         if call.name not in scene.material:
             raise InputError(
@@ -151,9 +152,7 @@ class Freeze(Edit):
         hidden = (old != 0) & ~region[..., : old.shape[-1]].any(0) & rows.any(0)[..., None]
         if bool(hidden.any()):
             raise InputError(f"`{self}`: in the recording, tokens hear what the mask hides from them here (layer {scene.layer})")
-        wide = torch.nn.functional.pad(old, (0, weights.shape[-1] - old.shape[-1]))
-        changed = torch.where(rows[..., None], wide, weights)
-        return changed, None if sink is None else torch.where(rows, (1 - wide.sum(-1)).clamp_min(0), sink)
+        return listening(old[None].expand(len(weights), -1, -1, -1), rows, weights, sink)
 
     def _pattern(self, scene: Scene) -> Float[Tensor, "head query key"]:
         array = pattern(self, scene.material, scene.layer if self.source_layer is None else self.source_layer)
@@ -170,13 +169,29 @@ class Freeze(Edit):
         return found
 
 
+def listening(
+    pattern: Float[Tensor, "batch head query key"],
+    rows: Bool[Tensor, "batch head query"],
+    weights: Float[Tensor, "batch head query all_keys"],
+    sink: Float[Tensor, "batch head query"] | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Another pattern over the sequence's own keys for some rows; what they hear from outside they hear as before."""
+    keys = pattern.shape[-1]
+    if weights.shape[-1] > keys:
+        pattern = pattern * (1 - weights[..., keys:].sum(-1, keepdim=True)).clamp_min(0)
+    left = 1 - weights[..., keys:].sum(-1) - pattern.sum(-1)
+    own = torch.where(rows[..., None], pattern, weights[..., :keys])
+    changed = torch.cat([own, weights[..., keys:]], -1)
+    return changed, None if sink is None else torch.where(rows, left.clamp_min(0), sink)
+
+
 def pattern(edit: Edit, rec: Recording, layer: int) -> Float[Tensor, "head query key"]:
     """The recorded attention weights of one layer.
 
     Raises:
         InputError: they were not kept, the layer has none, or the recording holds several prompts.
     """
-    dataset = rec.dataset
+    dataset = rec.stack(edit.stack or rec.main)
     if "weights" not in dataset or "sequence" in dataset.dims:
         raise InputError(f"`{edit}`: the recording must hold one prompt with its weights: record it with keep='default'")
     number = indices(layer, dataset.sizes["layer"], "layer")[0]
@@ -227,6 +242,7 @@ class Swap(Edit):
         first, second = (head // scene.call.group for head in self.heads(scene.call.query.shape[1]))
         if first == second and self.what == "values":
             raise InputError(f"`{self}`: the two heads are of one group and tell the same values: nothing would change")
+        refuse_grafted(self, scene.call, self.heads(scene.call.query.shape[1]))
         call = by_head(scene.call)
         return replace(call, value=call.value[:, self._order(call.value.shape[1])])
 
@@ -247,6 +263,35 @@ class Swap(Edit):
         return order
 
 
+def refuse_grafted(edit: Edit, call: AttentionCall, heads: Sequence[int]) -> None:
+    """Refuse to tell a grafted head something in its host's coordinates: it speaks through a projection of its own.
+
+    Raises:
+        InputError: one of the heads is grafted.
+    """
+    if both := sorted(set(call.projections) & set(heads)):
+        raise _mixture(edit, both[0])
+
+
+def refuse_told(edit: Edit, call: AttentionCall, heads: Sequence[int]) -> None:
+    """Refuse to graft a head that hears from outside, for the same reason.
+
+    Raises:
+        InputError: a source, or a mean, can be heard by one of the heads.
+    """
+    for head in heads:
+        closed = None if call.cut is None else call.cut[:, head if call.cut.shape[1] > 1 else 0, :, call.keys :]
+        if call.outside and (closed is None or not bool(closed.all())):
+            raise _mixture(edit, head)
+
+
+def _mixture(edit: Edit, head: int) -> InputError:
+    return InputError(
+        f"`{edit}`: head {head} cannot both be grafted and be told something in its old coordinates (a source, a mean, another "
+        "head's values): choose other heads for one of the two edits"
+    )
+
+
 def by_head(call: AttentionCall) -> AttentionCall:
     """The call with keys and values of its own for every query head."""
     if call.group == 1:
@@ -265,4 +310,4 @@ def appended(call: AttentionCall, edit: Edit) -> int:
     raise AssertionError("the edit appended nothing")
 
 
-__all__ = ["Freeze", "MeanAblate", "Swap", "appended", "by_head", "pattern"]
+__all__ = ["Freeze", "MeanAblate", "Swap", "appended", "by_head", "listening", "pattern", "refuse_grafted", "refuse_told"]

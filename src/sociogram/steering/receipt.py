@@ -12,15 +12,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sociogram.core.errors import EditDidNotLand
+from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.continuing import Readable
 from sociogram.models.examine import forward_arguments
 from sociogram.models.seam import Editor, watching
+from sociogram.steering.attend import Attend
 from sociogram.steering.base import Edit, Scene
 from sociogram.steering.departure import departure, first_departure
-from sociogram.steering.editor import Tally
 from sociogram.steering.edits import ScaleEdges
 from sociogram.steering.residual import Still, StreamEdit
+from sociogram.steering.tally import Tally
 from sociogram.watch.predictions import shown
 from sociogram.watch.record import record_under
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 COLUMNS = ["edit", "layer", "head", "addressed", "changed", "moved"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Receipt:
     """What the edits did in one run. Counts are exact; what needs further runs is computed when it is read."""
 
@@ -58,7 +59,8 @@ class Receipt:
 
         Columns `edit` (as text), `layer, head, addressed` (entries addressed that exist), `changed` (entries whose weight is
         another), `moved` (sum of absolute changes of weights over readers; NaN where a long pass was not measured). Over all
-        passes of a generation, but what cuts move is measured for the prompt only.
+        passes of a generation, but what cuts and sources move is measured for the prompt only. Of a source the entries are the
+        pairs of readers and its tokens, and `moved` is the weight that they got.
 
         Edits of the stream have no `head`: one row per edit and layer, `addressed` and `changed` count tokens, and `moved` is
         the sum of the norms of their changes.
@@ -77,8 +79,8 @@ class Receipt:
         that change nothing.
         """
         idle = type(self.steered)(self.steered.model, tuple(map(_nothing, self.steered.edits)))
-        editors, _ = idle._editors(self.inputs, self.to_come, Tally())
-        return float((self._shown(editors) - self._shown([])).abs().max())
+        editors, _ = idle._editors(self.inputs, self.to_come, Tally(), self.past)
+        return float((self._shown(editors) - self._plain).abs().max())
 
     @cached_property
     def output_change(self) -> pd.DataFrame:
@@ -86,7 +88,7 @@ class Receipt:
         probable of either side first; `attrs["kl"]` is KL(plain || steered) in nats there. Of a generation it says nothing of
         edits that act on later tokens only.
         """
-        plain, steered = (torch.log_softmax(x[0, -1].double(), -1) for x in (self._shown([]), self._shown_steered()))
+        plain, steered = (torch.log_softmax(x[0, -1].double(), -1) for x in (self._plain, self._steered))
         ids = torch.unique(torch.cat([plain.topk(5).indices, steered.topk(5).indices]))
         table = pd.DataFrame(
             {
@@ -107,8 +109,11 @@ class Receipt:
         has. Of the prompt only, by two runs more.
 
         Raises:
+            InputError: a run that read on from a past, which is not recorded.
             AccountError, UnsupportedModelError: the model's layers cannot be read.
         """
+        if self.past is not None:
+            raise InputError("where the stream departs is told by recordings, and runs that read on from a past are not recorded")
 
         def editors(given: Mapping[str, Tensor]) -> list[Editor]:
             return self.steered._editors(given, self.to_come, Tally())[0]
@@ -119,8 +124,13 @@ class Receipt:
         ]
         return first_departure(departure(*both))
 
-    def _shown_steered(self) -> Tensor:
-        return self._shown(self.steered._editors(self.inputs, self.to_come, Tally())[0])
+    @cached_property
+    def _plain(self) -> Tensor:
+        return self._shown([])
+
+    @cached_property
+    def _steered(self) -> Tensor:
+        return self._shown(self.steered._editors(self.inputs, self.to_come, Tally(), self.past)[0])
 
     def _shown(self, editors: Sequence[Editor]) -> Tensor:
         hf = self.steered.model.hf
@@ -140,16 +150,28 @@ class Receipt:
 
     def __str__(self) -> str:
         """One line per edit."""
+        return "\n".join([*self._lines(), f"path: {self.path}, null drift {self.null_drift:.1e}"])
+
+    def __repr__(self) -> str:
+        """What landed, without running anything."""
+        return "\n".join([*self._lines(), f"path: {self.path}"])
+
+    def _lines(self) -> list[str]:
         lines = []
-        for edit, rows in self.edits.groupby("edit", sort=False):
-            moved = rows["moved"].sum(skipna=False)
-            stream = bool(rows["head"].isna().all())
+        for number, edit in enumerate(self.steered.edits):
+            counts = {layer: count for (own, layer), count in self.tally.counts.items() if own == number}
+            addressed, changed, moved = (sum(float(c.total(i).sum()) for c in counts.values()) for i in range(3))
+            stream = isinstance(edit, StreamEdit)
             what = f"moved by {moved:.3g}" if stream else f"{moved:.3g} of weight moved"
             lines.append(
-                f"{edit}: {rows['addressed'].sum():,} {'tokens' if stream else 'entries'} in {rows['layer'].nunique()} layers, "
-                f"{rows['changed'].sum():,} changed{'' if moved != moved else f', {what}'}"
+                f"{edit}: {int(addressed):,} {'tokens' if stream else 'entries'} in {_layers(len(counts))}, "
+                f"{int(changed):,} changed{'' if moved != moved else f', {what}'}"
             )
-        return "\n".join([*lines, f"path: {self.path}, null drift {self.null_drift:.1e}"])
+        return lines
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +189,7 @@ def _nothing(edit: Edit) -> Edit:
     """An edit of the same layers and path that changes nothing."""
     if isinstance(edit, StreamEdit):
         return Still(layer=edit.layer, stack=edit.stack, like=edit)
-    if edit.reweighs():
+    if edit.reweighs() or (isinstance(edit, Attend) and edit.apart):
         return ScaleEdges(layer=edit.layer, stack=edit.stack, factor=1.0)
     return _Idle(layer=edit.layer, stack=edit.stack)
 
@@ -182,12 +204,14 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
         met = sum(int(count.addressed.sum()) for (own, _), count in tally.counts.items() if own == number)
         if met:
             continue
-        hidden = tally.hidden.get(number, 0)
+        hidden, gone = tally.hidden.get(number, 0), tally.gone.get(number, 0)
         nobody = "no token of this run" if isinstance(edit, StreamEdit) else "no pair of tokens of this run"
         reason = (
             f"the model's own mask hides all {hidden:,} entries that it addresses (no token hears later ones, nor what lies "
-            "outside a sliding window), or another edit cut them (cuts come first)"
+            "outside a sliding window)" + (f", and another edit cut {gone:,}" if gone else "")
             if hidden
+            else f"another edit cut all {gone:,} entries that it addresses (cuts come first)"
+            if gone
             else f"it addresses {nobody}"
         )
         raise EditDidNotLand(f"`{edit}` did not land: {reason}. Nothing was given out.")

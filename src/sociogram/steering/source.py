@@ -40,37 +40,38 @@ class Source(Protocol):
 class RecordingSource:
     """The tokens of a recording as a source: needs `keep="qkv"`. One key and value per query head."""
 
-    def __init__(self, rec: Recording, anatomy: Anatomy) -> None:
-        """`anatomy`: of the model that is to hear them.
+    def __init__(self, rec: Recording, anatomy: Anatomy, stack: str | None = None) -> None:
+        """`anatomy`: of the model that is to hear them; `stack`: which of its stacks, and of the recording's.
 
         Raises:
             InputError: keys or values were not kept, or several prompts.
         """
-        missing = [name for name in ("key_vector", "value_vector") if name not in rec.dataset]
-        if missing or "sequence" in rec.dataset.dims:
+        self._dataset = rec.stack(stack or rec.main)
+        missing = [name for name in ("key_vector", "value_vector") if name not in self._dataset]
+        if missing or "sequence" in self._dataset.dims:
             raise InputError(
                 f"a recording to listen to must hold one prompt with keys and values ({', '.join(missing) or 'one prompt'} "
                 'is missing): record it with keep="qkv"'
             )
-        self.rec = rec
-        self._layers = {call: layer.index for layer in anatomy.stack(anatomy.main) for step in layer.heard for call in step.calls}
+        layers = anatomy.stack(stack or anatomy.main)
+        self._layers = {call: layer.index for layer in layers for step in layer.heard if not step.cross for call in step.calls}
 
     @property
     def names(self) -> list[str]:
         """The recorded tokens."""
-        return [str(token) for token in self.rec.dataset["key_token"].values]
+        return [str(token) for token in self._dataset["key_token"].values]
 
     @property
     def positions(self) -> Tensor:
         """From 0."""
-        return torch.arange(self.rec.dataset.sizes["key"])
+        return torch.arange(self._dataset.sizes["key"])
 
     def told(self, name: tuple[str, int]) -> tuple[Tensor, Tensor] | None:
         """The recorded layer with this call's number."""
         layer = self._layers.get(name)
-        if layer is None or layer >= self.rec.dataset.sizes["layer"]:
+        if layer is None or layer >= self._dataset.sizes["layer"]:
             return None
-        row = self.rec.dataset.isel(layer=layer)
+        row = self._dataset.isel(layer=layer)
         key, value = (torch.from_numpy(row[part].values) for part in ("key_vector", "value_vector"))
         return None if bool(key.isnan().all()) else (_present(key), _present(value))
 
@@ -81,24 +82,24 @@ def _present(array: Tensor) -> Tensor:
     return array[..., ~array.isnan().flatten(0, 1).all(0)]
 
 
-def source_of(edit: str, given: Any, model: Model) -> Source:
+def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> Source:
     """A source from what users give: a source itself, a recording, or the path of a saved one.
 
     Raises:
         InputError: none of these, or a file that is neither a past nor a recording.
     """
     if isinstance(given, Recording):
-        return RecordingSource(given, given.anatomy if given.model is model else model.anatomy)
+        return RecordingSource(given, given.anatomy if given.model is model else model.anatomy, stack)
     if isinstance(given, str | PathLike):
-        return _loaded(Path(given), model)
+        return _loaded(Path(given), model, stack)
     if isinstance(given, Source):
         return given
     raise InputError(f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, or the path of a saved one")
 
 
-def _loaded(path: Path, model: Model) -> Source:
+def _loaded(path: Path, model: Model, stack: str | None) -> Source:
     if path.is_dir():
-        return RecordingSource(open_recording(path), model.anatomy)
+        return RecordingSource(open_recording(path), model.anatomy, stack)
     from sociogram.steering.past import Past
 
     return Past.load(path, model)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import count
 from typing import Any, TypeVar, final
 
+import torch
 from torch import Tensor
 
 from sociogram.core.errors import InputError
@@ -19,9 +20,11 @@ from sociogram.models.model import Model
 from sociogram.models.seam import Editor, Session, unwatched, watching
 from sociogram.steering.base import Edit
 from sociogram.steering.compiled import compiled
-from sociogram.steering.editor import PlanEditor, Tally
+from sociogram.steering.editor import PlanEditor
 from sociogram.steering.receipt import Receipt, check_landing
 from sociogram.steering.stream import StreamEditor, streamed
+from sociogram.steering.tally import Tally
+from sociogram.steering.written import to_json
 from sociogram.watch.keep import Keep
 from sociogram.watch.record import record_under
 from sociogram.watch.recording import Recording
@@ -108,8 +111,8 @@ class Steered:
     def record(self, what: Promptable, *, keep: Keep = "default", memory_limit: int | None = None) -> Recording:
         """A recording of the steered run, as `sg.record` makes it; its account is that of what happened.
 
-        The weights recorded are those that were used. `tree.attrs["edits"]` names the edits, `tree.attrs["receipt"]` holds what
-        they met, as JSON.
+        The weights recorded are those that were used. `tree.attrs["edits"]` names the edits, `tree.attrs["edits_json"]` is what
+        `edits.from_json` makes them of again (where they can be stored), `tree.attrs["receipt"]` holds what they met, as JSON.
 
         Raises:
             InputError, EditDidNotLand, MemoryLimitError: see `steer` and `sg.record`.
@@ -120,6 +123,8 @@ class Steered:
         tally = Tally()
         rec = self._recorded(inputs, keep, memory_limit, tally)
         rec.tree.attrs["edits"] = json.dumps([str(edit) for edit in self.edits])
+        with suppress(InputError):  # conditions, and runs that are in memory only
+            rec.tree.attrs["edits_json"] = to_json(self.edits)
         if isinstance(what, str):
             rec.tree.attrs["text"] = what
         self._finish(inputs, tally, 0)
@@ -170,7 +175,7 @@ class Steered:
         self._receipt = None
         inputs = self._one(what, past)
         tally = Tally()
-        editors, follow = self._editors(inputs, to_come, tally)
+        editors, follow = self._editors(inputs, to_come, tally, past)
         with watching(self.model.hf, [], editors) as session:
             if to_come:
                 session.on_input("", follow)
@@ -179,7 +184,7 @@ class Steered:
         return result
 
     def _editors(
-        self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally
+        self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally, past: Readable | None = None
     ) -> tuple[list[Editor], Callable[[tuple[Any, ...], dict[str, Any]], None]]:
         texts, ids = self._texts(inputs)
         anatomy = self.model.find_anatomy(inputs)
@@ -194,7 +199,7 @@ class Steered:
                 ids.extend(new[0].tolist())
                 plan.texts[:] = self.model.spell(ids)  # all of them: a sign may be made of several tokens
 
-        editors: list[Editor] = [PlanEditor(plan, tally)]
+        editors: list[Editor] = [PlanEditor(plan, tally, _standing(past))]
         return [*editors, *([StreamEditor(self.model.hf, acts, tally)] if acts else [])], follow
 
     def _texts(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, list[str]], list[int]]:
@@ -216,6 +221,9 @@ class Steered:
 
     def _one(self, what: Promptable | None, past: Readable | None = None) -> dict[str, Tensor]:
         inputs = self.model._given(what, past)
+        mask = inputs.get("attention_mask")
+        if mask is not None and mask.ndim == 2 and not bool(mask.all()):
+            raise InputError("edits count the tokens of a prompt, and the attention mask given hides some: leave the padding out")
         if many := max((len(value) for value in inputs.values() if value.ndim > 1), default=1) - 1:
             raise InputError(f"edits are about the tokens of one prompt, and {many + 1} were given: run them one by one")
         return inputs
@@ -232,6 +240,13 @@ class Steered:
         """The model and its edits."""
         listed = "; ".join(map(str, self.edits)) or "no edits"
         return f"Steered({self.model.name!r}: {listed})"
+
+
+def _standing(past: Readable | None) -> Tensor | None:
+    """Where the tokens of a past stand, and the next one."""
+    if past is None:
+        return None
+    return torch.cat([past.positions, torch.tensor([past.next_position], device=past.positions.device)])
 
 
 def _has_condition(edit: Edit) -> bool:

@@ -23,10 +23,10 @@ from sociogram.models.tokens import find_token
 from sociogram.models.trace import Site
 from sociogram.steering.base import Edit
 from sociogram.steering.compiled import _held, _ranges, _stack
-from sociogram.steering.editor import Tally
 from sociogram.steering.patched import Patches, Run
 from sociogram.steering.places import Door, doors
 from sociogram.steering.residual import CutSkip, Patch, Still, StreamEdit
+from sociogram.steering.tally import Tally
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,11 @@ from sociogram.models.verify import Closing
 
 @dataclass(frozen=True, eq=False)
 class Messages:
-    """One layer's attention branch of one sequence, ready to be asked. `sizes` are the value norms, where they were kept."""
+    """One layer's attention branch of one sequence, ready to be asked.
+
+    `sizes` are the value norms, where they were kept; `whole` is the branch's output where `out` is a part of it: what was heard
+    from the sequence's own tokens, or from outside.
+    """
 
     weights: Float[Tensor, "head query key"]
     value: Float[Tensor, "head key d_value"]
@@ -30,6 +34,12 @@ class Messages:
     gate: Float[Tensor, "head query d_value"] | None = None
     scale: Float[Tensor, " query"] | None = None
     sizes: Float[Tensor, "head key"] | None = None
+    whole: Float[Tensor, "query d_model"] | None = None
+
+    @property
+    def branch(self) -> Float[Tensor, "query d_model"]:
+        """The whole branch's output, what came from outside included."""
+        return self.out if self.whole is None else self.whole
 
     def norms(self) -> Float[Tensor, "head query key"]:
         """Norm of every message (Kobayashi et al. 2020). With a gate per channel each reader needs its own value norms."""
@@ -54,7 +64,7 @@ class Messages:
 
     def contributions(self) -> Float[Tensor, "head query key"]:
         """(message . D) / (D . D), D the branch's whole output at the reader; with the bias's share a reader's sum is 1."""
-        return self.along(self.out / self.out.square().sum(-1, keepdim=True))
+        return self.along(self.branch / self.branch.square().sum(-1, keepdim=True))
 
     def vectors(self, head: Tensor, query: Tensor, key: Tensor) -> Float[Tensor, "edge d_model"]:
         """The message of each edge as a vector."""

@@ -185,7 +185,26 @@ class Arrays:
             gate=None if gate is None or bool(gate.isnan().all()) else gate[heads, :, :width],
             scale=None if scale is None or bool(scale.isnan().all()) else scale,
             sizes=tensor(dataset["value_norm"])[heads] if "value_norm" in dataset else None,
+            whole=self._whole(name, layer, out),
         )
+
+    def from_outside(self, layer: int) -> Tensor | None:
+        """What the main stack's readers heard from outside in a layer, `[query, d_model]`; None where nothing was."""
+        name = self.main + OUTSIDE
+        if name not in self.stacks:
+            return None
+        out = tensor(self.stack(name)["attention_out"].isel(layer=self.layer(layer)))
+        return None if bool(out.isnan().all()) else out
+
+    def _whole(self, name: str, layer: int, out: Tensor) -> Tensor | None:
+        """The branch's whole output where it is kept in two parts."""
+        if name.endswith(CROSS):
+            return None
+        parts = [own_stack(name), own_stack(name) + OUTSIDE]
+        if parts[1] not in self.stacks:
+            return None
+        other = tensor(self.stack(parts[name == parts[0]])["attention_out"].isel(layer=self.layer(layer, stack=name)))
+        return None if bool(other.isnan().all()) else out + other
 
     def need(self, dataset: xr.Dataset, name: str) -> xr.DataArray:
         """A variable that a question needs.

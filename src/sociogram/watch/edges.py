@@ -208,7 +208,7 @@ class EdgeNumbers:
         """Every column for edges of one layer, given as `[edge, (head, query, key)]`."""
         head, query, key = places.unbind(1)
         vectors = messages.vectors(head, query, key)
-        out = messages.out[query]
+        out = messages.branch[query]
         dataset = self.rec.stack(self.stack)
         result: dict[str, Any] = {
             "layer": index,

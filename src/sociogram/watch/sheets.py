@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from sociogram.watch.worksheet import Cell, Step, Worksheet
+    from sociogram.watch.cells import Cell, Step
+    from sociogram.watch.worksheet import Worksheet
 
 _SHOWN = 4
 _KEY = re.compile(r"\[(\d+)\]")

@@ -12,32 +12,13 @@ import pandas as pd
 from sociogram.core.errors import RecordingError
 from sociogram.watch.access import check_index
 from sociogram.watch.audit import stream
+from sociogram.watch.cells import Cell, Number, Sheet, Step
+from sociogram.watch.scores import is_steered, masked_cells, score_cells, softmax_cells, used_cells
 
 if TYPE_CHECKING:
     from sociogram.watch.account import Messages
     from sociogram.watch.arrays import Address
     from sociogram.watch.recording import Recording
-
-Number = float | np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One number or vector: its name, how it was computed, and the names of the cells it was computed from."""
-
-    name: str
-    value: Number
-    formula: str
-    sources: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the calculation: a title, what happens in it, and the names of its cells."""
-
-    title: str
-    text: str
-    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +81,6 @@ def _size(value: Number) -> float:
     return value if isinstance(value, float) else float(np.linalg.norm(value))
 
 
-class _Sheet:
-    """Collects cells and steps."""
-
-    def __init__(self) -> None:
-        self.cells: dict[str, Cell] = {}
-        self.steps: list[Step] = []
-
-    def add(self, name: str, value: Number, formula: str, sources: Sequence[str] = ()) -> str:
-        self.cells[name] = Cell(name, value, formula, tuple(sources))
-        return name
-
-    def step(self, title: str, text: str, cells: Sequence[str]) -> None:
-        self.steps.append(Step(title, text, tuple(cells)))
-
-
 def worksheet(rec: Recording, layer: int, head: int, query: Address) -> Worksheet:
     """The arithmetic for one reader, from its query to its new place; the last step reconciles with the model's own output.
 
@@ -132,9 +98,13 @@ def worksheet(rec: Recording, layer: int, head: int, query: Address) -> Workshee
     messages = rec.messages(index)
     number = check_index("head", head, messages.weights.shape[0])
     texts = [str(t) for t in rec.dataset["key_token"].values]
-    sheet = _Sheet()
-    keys = _scores(sheet, rec, index, number, place)
-    _weights(sheet, rec, index, number, place, keys)
+    sheet = Sheet()
+    keys = score_cells(sheet, rec, index, number, place)
+    if is_steered(rec):
+        used_cells(sheet, rec, index, number, place, keys)
+    else:
+        masked_cells(sheet, rec.dataset.isel(layer=index, head=number), place, keys)
+        softmax_cells(sheet, rec, index, number, place, keys)
     _told(sheet, messages, number, place, keys)
     difference, relative = _sums(sheet, rec, messages, index, number, place, keys)
     reader = str(rec.dataset["query_token"].values[place])
@@ -152,77 +122,18 @@ def _with_vectors(rec: Recording) -> Recording:
             'a worksheet needs queries and keys: record with keep="qkv", or open the recording with its model, which is then '
             "run again"
         )
-    from sociogram.watch.record import record
+    if rec.editors is None and is_steered(rec):
+        raise RecordingError(
+            'edits acted in this run, and it is opened from disk: a worksheet of it needs its own queries and keys (keep="qkv")'
+        )
+    from sociogram.watch.record import record_under
 
-    return record(rec.model, dict(rec.inputs), keep="qkv")
-
-
-def _scores(sheet: _Sheet, rec: Recording, layer: int, head: int, place: int) -> list[int]:
-    """Dot products, scaling, and what was added before the softmax. Returns the keys that may be read."""
-    data = rec.dataset.isel(layer=layer, head=head)
-    q = data["query_vector"].isel(query=place).values.astype(np.float64)
-    k = data["key_vector"].values.astype(np.float64)
-    scale = float(data["score_scale"])
-    weights = data["weights"].isel(query=place).values
-    keys = [int(i) for i in np.flatnonzero(weights != 0)]
-    sheet.step("Query", "what the reader asks, after position encoding", [sheet.add("q", q, "the model's query vector")])
-    cells = [sheet.add(f"k[{i}]", k[i], "the model's key vector") for i in keys]
-    hidden = len(weights) - len(keys)
-    sheet.step("Keys", f"what the tokens advertise ({hidden} more have weight 0: masked, or too far below to register)", cells)
-    cells = [sheet.add(f"dot[{i}]", float(q @ k[i]), f"q . k[{i}]", ("q", f"k[{i}]")) for i in keys]
-    sheet.step("Dot products", "how well each key answers the query", cells)
-    cells = [sheet.add(f"scaled[{i}]", float(q @ k[i]) * scale, f"dot[{i}] x {scale:.6g}", (f"dot[{i}]",)) for i in keys]
-    sheet.step("Scaling", f"times {scale:.6g}", cells)
-    _before_softmax(sheet, data, place, keys, weights)
-    return keys
+    again = record_under(rec.model, dict(rec.inputs), keep="qkv", memory_limit=None, editors=rec.editors)
+    again.tree.attrs |= {name: rec.tree.attrs[name] for name in ("edits",) if name in rec.tree.attrs}
+    return again
 
 
-def _before_softmax(sheet: _Sheet, data: object, place: int, keys: list[int], weights: np.ndarray) -> None:
-    """Position bias, soft cap and additive masks, as the difference between the softmax's own scores and the scaled products."""
-    total = float(data["log_sum_exp"].isel(query=place))  # type: ignore[index]
-    scores = np.log(weights[keys].astype(np.float64)) + total
-    extra = scores - np.array([sheet.cells[f"scaled[{i}]"].value for i in keys])
-    size = np.abs(scores).max() + 1.0
-    changed = bool((np.abs(extra) > 1e-4 * size).any())
-    for i, amount in zip(keys, extra, strict=True):
-        scaled = sheet.cells[f"scaled[{i}]"].value
-        assert isinstance(scaled, float)
-        if changed:
-            text = "what the model did to the score before the softmax (position bias, soft cap)"
-            sheet.add(f"bias[{i}]", float(amount), text)
-            sheet.add(f"score[{i}]", scaled + float(amount), f"scaled[{i}] + bias[{i}]", (f"scaled[{i}]", f"bias[{i}]"))
-        else:
-            sheet.add(f"score[{i}]", scaled, f"scaled[{i}]; nothing added", (f"scaled[{i}]",))
-    names = [f"{n}[{i}]" for i in keys for n in (("bias", "score") if changed else ("score",))]
-    sheet.step("Bias and mask", "masked tokens are left out: their score is minus infinity", names)
-
-
-def _weights(sheet: _Sheet, rec: Recording, layer: int, head: int, place: int, keys: list[int]) -> None:
-    scores = np.array([sheet.cells[f"score[{i}]"].value for i in keys], dtype=np.float64)
-    top = float(scores.max())
-    names = [f"score[{i}]" for i in keys]
-    sheet.step("Largest score", "subtracted so that no exponential overflows", [sheet.add("max", top, "largest score", names)])
-    exps = np.exp(scores - top)
-    cells = [
-        sheet.add(f"exp[{i}]", float(e), f"exp(score[{i}] - max)", (f"score[{i}]", "max"))
-        for i, e in zip(keys, exps, strict=True)
-    ]
-    parts = list(cells)
-    if "sink_weight" in rec.dataset:
-        sink = float(rec.dataset["sink_weight"].isel(layer=layer, head=head, query=place))
-        told = float(rec.dataset["weights"].isel(layer=layer, head=head, query=place).sum())
-        parts.append(sheet.add("exp[sink]", float(exps.sum() * sink / told), "the sink's exponential, as read from the run"))
-    sheet.step("Exponentials", "always positive", parts)
-    total = float(sum(float(sheet.cells[name].value) for name in parts))
-    sheet.step("Row sum", "what the weights are divided by", [sheet.add("sum", total, "sum of the exponentials", parts)])
-    cells = [
-        sheet.add(f"weight[{i}]", float(e) / total, f"exp[{i}] / sum", (f"exp[{i}]", "sum"))
-        for i, e in zip(keys, exps, strict=True)
-    ]
-    sheet.step("Weights", "how much of each token's message is heard; with the sink they sum to 1", cells)
-
-
-def _told(sheet: _Sheet, messages: Messages, head: int, place: int, keys: list[int]) -> None:
+def _told(sheet: Sheet, messages: Messages, head: int, place: int, keys: list[int]) -> None:
     value = messages.value[head].double().numpy()
     matrix = messages.matrix[head].double().numpy()
     gate = np.ones(matrix.shape[0]) if messages.gate is None else messages.gate[head, place].double().numpy()
@@ -241,7 +152,7 @@ def _told(sheet: _Sheet, messages: Messages, head: int, place: int, keys: list[i
 
 
 def _sums(
-    sheet: _Sheet, rec: Recording, messages: Messages, layer: int, head: int, place: int, keys: list[int]
+    sheet: Sheet, rec: Recording, messages: Messages, layer: int, head: int, place: int, keys: list[int]
 ) -> tuple[float, float]:
     names = [f"message[{i}]" for i in keys]
     own = _total(sheet, names)
@@ -254,6 +165,9 @@ def _sums(
     for other in others:
         sheet.add(f"head[{other}]", _head_total(messages, other, place), f"the same sum for head {other}")
     heads = [f"head[{h}]" for h in range(messages.weights.shape[0])]
+    if (outside := rec.from_outside(layer)) is not None:
+        sheet.add("outside", outside[place].double().numpy(), "what an edit let all heads hear besides, summed")
+        heads.append("outside")
     heard = _total(sheet, heads)
     sheet.add("heard", heard, "sum over heads", heads)
     sheet.step("Sum over heads", "this head's sum with the others'", [*(f"head[{h}]" for h in others), "heard"])
@@ -276,12 +190,14 @@ def _models_own(rec: Recording, messages: Messages, layer: int, place: int, befo
     """Where the model itself put the reader once it had heard everyone: its stream, where that shows it."""
     data = rec.dataset
     stop = int(data["layer_start"].isel(layer=layer)) + 1
-    if str(data["stop_part"].values[stop]) == "attention" and str(data["placement"].values[layer]) != "post":
+    shown = str(data["stop_part"].values[stop]) == "attention" and str(data["placement"].values[layer]) != "post"
+    if shown and not is_steered(rec):
         return data["residual"].isel(stop=stop, query=place).values.astype(np.float64), "the model's own stream after attention"
-    return before + messages.out[place].double().numpy(), "before + the attention branch's output, as the model computed it"
+    whole = messages.out if messages.whole is None else messages.whole
+    return before + whole[place].double().numpy(), "before + the attention branch's output, as the model computed it"
 
 
-def _total(sheet: _Sheet, names: Sequence[str]) -> np.ndarray:
+def _total(sheet: Sheet, names: Sequence[str]) -> np.ndarray:
     total: np.ndarray = np.sum([np.asarray(sheet.cells[name].value) for name in names], axis=0)
     return total
 

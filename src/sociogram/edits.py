@@ -22,8 +22,8 @@ from sociogram.steering.edits import ScaleHead as scale_head
 from sociogram.steering.edits import SetWeight as set_weight
 from sociogram.steering.graft import Graft as graft
 from sociogram.steering.heads import Freeze as freeze
-from sociogram.steering.heads import MeanAblate as mean_ablate
 from sociogram.steering.heads import Swap as swap
+from sociogram.steering.means import MeanAblate as mean_ablate
 from sociogram.steering.residual import Add as add
 from sociogram.steering.residual import CutSkip as cut_skip
 from sociogram.steering.residual import Patch as patch

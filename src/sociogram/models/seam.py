@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -43,6 +43,7 @@ class Observer(Protocol):
         """One call, as it happened: `weights` `[batch, head, query, key]` (or None), `output` `[batch, query, head, d_value]`."""
 
 
+@runtime_checkable
 class Editor(Protocol):
     """Somebody who changes attention calls, in order; observers see what came of it. With a method `attach(session)`, called
     on opening, an editor may change values outside attention too (`session.doors.change`).
@@ -190,8 +191,7 @@ class _Switch:
     """The implementation names of one model, switched to ours while at least one session is open."""
 
     def __init__(self) -> None:
-        self.lock, self.users = threading.RLock(), 0
-        self.before: list[tuple[Any, Any]] = []
+        self.lock, self.users, self.before = threading.RLock(), 0, list[tuple[Any, Any]]()
 
     def on(self, hf: Any) -> None:
         with self.lock:

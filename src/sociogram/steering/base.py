@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
 import re
@@ -10,6 +11,7 @@ from numbers import Real
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -100,6 +102,9 @@ class Edit:
 
     def __post_init__(self) -> None:
         """Bring addresses into their kept form and check all values."""
+        for one in dataclasses.fields(self):
+            if isinstance(value := getattr(self, one.name), np.generic):
+                object.__setattr__(self, one.name, value.item())
         for name in ADDRESSES:
             given = getattr(self, name)
             if given is not None and name not in self.takes:
@@ -189,11 +194,12 @@ class Edit:
     def spelled(self, value: Any) -> str:
         """A value that is no address, as text; what lives in memory only, in angle brackets."""
         if isinstance(value, tuple | list):
-            return ",".join(map(self.spelled, value))
+            nested = any(isinstance(one, tuple | list) for one in value)
+            return str([list(one) for one in value]).replace(" ", "") if nested else ",".join(map(self.spelled, value))
         if isinstance(value, PathLike):
             value = fspath(value)
         if isinstance(value, str):
-            return value if re.fullmatch(r"[\w./~-]+", value) else repr(value)
+            return value if re.fullmatch(r"[\w./~-]*[A-Za-z][\w./~-]*", value) and not _is_literal(value) else repr(value)
         if hasattr(value, "as_plain"):
             return str(value.as_plain()).replace(" ", "")
         if value is None or isinstance(value, bool | int | float):
@@ -224,6 +230,15 @@ class Edit:
         if value is None or isinstance(value, str | bool | int | float):
             return value
         raise InputError(f"{self.name} {name}={value!r} cannot be stored as text: save it, and give its path instead")
+
+
+def _is_literal(text: str) -> bool:
+    """Whether Python would read a text as something else than a text."""
+    try:
+        ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def check_number(edit: str, name: str, value: Any) -> None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
+import torch
 
 from sociogram.core.errors import InputError
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.steering.base import Edit
 from sociogram.steering.departure import departure, first_departure
-from sociogram.steering.receipt import Receipt
+from sociogram.steering.receipt import Receipt, change_of_output
 from sociogram.steering.steer import Steered, steer
 from sociogram.watch.keep import Keep
 from sociogram.watch.record import record
@@ -27,7 +28,7 @@ class Comparison:
     """The same prompt with and without edits.
 
     Attributes:
-        plain, steered: the two recordings.
+        plain, steered: the two recordings; of a steered model, `plain` is the run under its own edits.
         receipt: what the edits did.
     """
 
@@ -37,7 +38,7 @@ class Comparison:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """The next token on both sides; see `Receipt.output_change`. `attrs["kl"]` in nats.
+        """The next token on both sides, in the form of `Receipt.output_change`. `attrs["kl"]` in nats.
 
         Raises:
             InputError: a model without logits per token.
@@ -46,7 +47,8 @@ class Comparison:
             raise InputError(
                 f"{self.plain.tree.attrs['model']} gives no logits per token, so there are no next tokens to compare"
             )
-        return self.receipt.output_change
+        one, two = (torch.from_numpy(rec.outputs["final_logits"][0]) for rec in (self.plain, self.steered))
+        return change_of_output(self.receipt.steered.model, one, two)
 
     @cached_property
     def departure(self) -> pd.DataFrame:

@@ -37,7 +37,7 @@ class Donor:
 
 @dataclass(frozen=True, eq=False)
 class _Told:
-    """What donor heads do: values `[batch, head, key, d_value]`, and weights `[batch, head, query, key]` or the call they come of."""
+    """What donor heads do: values `[batch, head, key, d_value]`, and weights `[batch, head, query, key]` or their call."""
 
     value: Tensor
     weights: Tensor | None = None
@@ -194,6 +194,8 @@ def _asked(edit: Graft, donor: Donor, scene: Scene) -> _Told:
     args, kwargs = scene.arguments
     hf, seen = donor.model.hf, _Last()
     cache = scene.notes.setdefault("caches", {})
+    if scene.call.name not in cache and len(scene.queries) != len(scene.keys):
+        raise InputError(f"`{edit}` cannot read on from a past that the grafted head has not seen: give the whole prompt")
     given = {name: _own_cache(cache, scene.call.name, donor, value) for name, value in kwargs.items()}
     try:
         with torch.no_grad(), watching(hf, [seen]):

@@ -15,6 +15,7 @@ from sociogram.models.inputs import Promptable, check_length
 from sociogram.models.model import Model
 from sociogram.steering.past import Past
 from sociogram.steering.reading import given_positions, tokens_and_mask
+from sociogram.steering.steer import Steered
 
 AGREE = 1e-4
 """Below this distance (Euclidean, of probabilities) two distributions count as one: what is owed to either cannot be told."""
@@ -44,7 +45,9 @@ class Inertia:
         return "\n".join([head, *rows])
 
 
-def inertia(model: Model, prompt_a: Promptable, prompt_b: Promptable, *, before: int = 8, max_new_tokens: int = 32) -> Inertia:
+def inertia(
+    model: Model | Steered, prompt_a: Promptable, prompt_b: Promptable, *, before: int = 8, max_new_tokens: int = 32
+) -> Inertia:
     """Swap the cached prompt under a continuation, and follow how much of what is said next is still owed to the old one.
 
     The model writes `before` tokens greedily after A. Then A's cached keys and values are replaced by B's, read alone; the
@@ -74,6 +77,8 @@ def inertia(model: Model, prompt_a: Promptable, prompt_b: Promptable, *, before:
     not counted. A share is a projection: what lies in neither direction is seen only in the divergences. And it is one
     greedy path of one text; the share may leave 0 to 1.
     """
+    if not isinstance(model, Model):
+        raise InputError("inertia compares runs of the plain model: give the model itself, not a steered view of it")
     for name, value, least in (("before", before, 0), ("max_new_tokens", max_new_tokens, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"inertia {name}={value!r}: a whole number of at least {least} is needed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, final
@@ -17,10 +17,12 @@ from sociogram.models.continuing import following, one_text
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.rotary import Rotation, find_rotation
+from sociogram.models.seam import Editor
 from sociogram.models.tokens import find_token
 from sociogram.steering.prefill import Name, check_caches, fresh_cache, prefilled
 from sociogram.steering.reading import many_passes, one_pass, readable, shown_positions, tokens_and_mask
 from sociogram.steering.splice import erased, scaled, spliced
+from sociogram.steering.steer import Steered
 
 _LISTED = 60
 
@@ -57,16 +59,22 @@ class Past:
     slots: Mapping[Name, int]
 
     @classmethod
-    def of(cls, model: Model, what: Promptable) -> Past:
-        """Read one prompt and keep its keys and values.
+    def of(cls, model: Model | Steered, what: Promptable) -> Past:
+        """Read one prompt and keep its keys and values; of a steered model, as it reads it (its receipt says what landed).
 
         Raises:
             InputError: as `model.encode`; several prompts; more than a text.
             UnsupportedModelError: no cache of plain keys and values of all tokens (windows, state spaces, encoder-decoders).
         """
+        if isinstance(model, Steered):
+            return model.reading(what, lambda base, editors: cls._of(base, what, editors))
+        return cls._of(model, what, ())
+
+    @classmethod
+    def _of(cls, model: Model, what: Promptable, editors: Sequence[Editor]) -> Past:
         check_caches(model.hf)
         ids = one_text(model.encode(what))
-        keys, values, slots = prefilled(model, tokens_and_mask(model.hf, ids))
+        keys, values, slots = prefilled(model, tokens_and_mask(model.hf, ids), editors)
         return cls(
             model=model,
             ids=ids,

@@ -13,7 +13,7 @@ from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.attention import AttentionCall
 from sociogram.models.inputs import takes
 from sociogram.models.model import Model
-from sociogram.models.seam import watching
+from sociogram.models.seam import Editor, watching
 
 Name: TypeAlias = tuple[str, int]
 
@@ -33,8 +33,10 @@ class _Witness:
         self.calls.append(call)
 
 
-def prefilled(model: Model, arguments: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor], dict[Name, int]]:
-    """Run one pass and take its cache apart.
+def prefilled(
+    model: Model, arguments: Mapping[str, Any], editors: Sequence[Editor] = ()
+) -> tuple[list[Tensor], list[Tensor], dict[Name, int]]:
+    """Run one pass, under edits if there are editors, and take its cache apart.
 
     Returns:
         Per slot of the cache keys `[kv_head, token, d_head]` and values `[kv_head, token, d_value]`, and the slot that each
@@ -46,7 +48,7 @@ def prefilled(model: Model, arguments: Mapping[str, Any]) -> tuple[list[Tensor],
     hf = model.hf
     check_caches(hf)
     witness = _Witness()
-    with torch.no_grad(), watching(hf, [witness]):
+    with torch.no_grad(), watching(hf, [witness], editors):
         output = _run(hf, arguments)
     cache: Any = getattr(output, "past_key_values", None)
     _check_plain(hf, cache)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sociogram.core.errors import EditDidNotLand, InputError
@@ -26,6 +27,7 @@ from sociogram.watch.predictions import shown
 from sociogram.watch.record import record_under
 
 if TYPE_CHECKING:
+    from sociogram.models.model import Model
     from sociogram.steering.steer import Steered
 
 COLUMNS = ["edit", "layer", "head", "addressed", "changed", "moved"]
@@ -88,20 +90,7 @@ class Receipt:
         probable of either side first; `attrs["kl"]` is KL(plain || steered) in nats there. Of a generation it says nothing of
         edits that act on later tokens only.
         """
-        plain, steered = (torch.log_softmax(x[0, -1].double(), -1) for x in (self._plain, self._steered))
-        ids = torch.unique(torch.cat([plain.topk(5).indices, steered.topk(5).indices]))
-        table = pd.DataFrame(
-            {
-                "token": self.steered.model.spell(ids.tolist()),
-                "token_id": ids.tolist(),
-                "plain": plain[ids].exp().tolist(),
-                "steered": steered[ids].exp().tolist(),
-            }
-        )
-        order = table[["plain", "steered"]].max(axis=1).sort_values(ascending=False, kind="stable").index
-        table = table.loc[order].reset_index(drop=True)
-        table.attrs["kl"] = float((plain.exp() * (plain - steered)).nan_to_num().sum())
-        return table
+        return change_of_output(self.steered.model, self._plain[0, -1], self._steered[0, -1])
 
     @cached_property
     def first_departure(self) -> int | None:
@@ -192,6 +181,24 @@ def _nothing(edit: Edit) -> Edit:
     if edit.reweighs() or (isinstance(edit, Attend) and edit.apart):
         return ScaleEdges(layer=edit.layer, stack=edit.stack, factor=1.0)
     return _Idle(layer=edit.layer, stack=edit.stack)
+
+
+def change_of_output(model: Model, plain: Float[Tensor, " vocabulary"], steered: Float[Tensor, " vocabulary"]) -> pd.DataFrame:
+    """The most probable next tokens of two runs side by side, from their logits; see `Receipt.output_change`."""
+    one, two = (torch.log_softmax(x.double(), -1) for x in (plain, steered))
+    ids = torch.unique(torch.cat([one.topk(5).indices, two.topk(5).indices]))
+    table = pd.DataFrame(
+        {
+            "token": model.spell(ids.tolist()),
+            "token_id": ids.tolist(),
+            "plain": one[ids].exp().tolist(),
+            "steered": two[ids].exp().tolist(),
+        }
+    )
+    order = table[["plain", "steered"]].max(axis=1).sort_values(ascending=False, kind="stable").index
+    table = table.loc[order].reset_index(drop=True)
+    table.attrs["kl"] = float((one.exp() * (one - two)).nan_to_num().sum())
+    return table
 
 
 def check_landing(edits: Sequence[Edit], tally: Tally) -> None:

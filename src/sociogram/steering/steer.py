@@ -164,6 +164,15 @@ class Steered:
                 f"{odd}: address positions, or generate plainly"
             )
 
+    def reading(self, what: Promptable, read: Callable[[Model, Sequence[Editor]], T]) -> T:
+        """Let `read` run the model once over a prompt, with the editors that carry the edits out; for `Past.of`."""
+        self._check_open()
+        self._receipt = None
+        inputs, tally = self._one(what), Tally()
+        result = read(self.model, self._editors(inputs, 0, tally)[0])
+        self._finish(inputs, tally, 0)
+        return result
+
     def _run(
         self,
         what: Promptable | None,

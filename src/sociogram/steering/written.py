@@ -16,7 +16,8 @@ from sociogram.steering.base import ADDRESSES, Edit, plain_fields
 from sociogram.steering.clusters import Clusters
 from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, SetWeight
 from sociogram.steering.graft import Graft
-from sociogram.steering.heads import Freeze, MeanAblate, Swap
+from sociogram.steering.heads import Freeze, Swap
+from sociogram.steering.means import MeanAblate
 from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Topology, Window
 
@@ -109,6 +110,8 @@ def _made(kind: type[Edit], given: dict[str, Any]) -> Edit:
 
 
 def _address(text: str, whole: str) -> Any:
+    if ",".join(_split(text)) != text:
+        raise InputError(f"`{whole}`: nothing beside a comma in {text!r}")
     parts = [_one(part, whole) for part in _split(text)]
     return parts[0] if len(parts) == 1 else tuple(parts)
 

@@ -123,10 +123,13 @@ def one_sequence(specimen: zoo.Specimen) -> dict[str, torch.Tensor]:
     return first
 
 
-def _try(found: Steering, label: str, model: sg.Model, inputs: object, rec: sg.Recording, edit: edits.Edit, same: bool) -> None:
+def _try(
+    found: Steering, label: str, model: sg.Model, inputs: dict[str, torch.Tensor], rec: sg.Recording, edit: edits.Edit, same: bool
+) -> None:
     try:
         with sg.steer(model, edit) as steered:
-            after = steered.record(inputs)  # type: ignore[arg-type]
+            after = steered.record(inputs)
+            unseen = _unseen(steered, inputs, after)
     except REFUSALS as error:
         found.refused[label] = str(error).replace(chr(10), " ")[:300]
         return
@@ -135,6 +138,8 @@ def _try(found: Steering, label: str, model: sg.Model, inputs: object, rec: sg.R
         return
     found.landed.append(label)
     change = _change(rec, after)
+    if not unseen <= 1e-4:
+        found.wrong[label] = f"with nobody watching the logits are others, by {unseen:.1e}"
     if same and not change <= IDENTITY:
         found.wrong[label] = f"an identity changed the stream by {change:.1e}"
     if not same and not change > 2e-7:
@@ -146,6 +151,15 @@ def _try(found: Steering, label: str, model: sg.Model, inputs: object, rec: sg.R
         return
     if not off <= 1e-4:
         found.wrong[label] = f"the account is off by {off:.1e}"
+
+
+def _unseen(steered: sg.Steered, inputs: dict[str, torch.Tensor], after: sg.Recording) -> float:
+    """How far the logits of the same run, not recorded (torch's own attention where it can), are from the recorded run's."""
+    recorded = after.outputs.get("final_logits")
+    if recorded is None:
+        return 0.0
+    logits = steered.logits(inputs)[-1].float().numpy()
+    return float(np.abs(logits - recorded[0]).max() / np.abs(logits).max())
 
 
 def _change(rec: sg.Recording, after: sg.Recording) -> float:

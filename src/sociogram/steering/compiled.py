@@ -111,7 +111,8 @@ def _stack(edit: Edit, anatomy: Anatomy) -> str:
         raise EditDidNotLand(f"`{edit}`: no layer of this model can be edited: {why}")
     name = edit.stack or anatomy.main
     if name not in anatomy.stacks:
-        raise InputError(f"`{edit}`: no stack {name!r}; there are {', '.join(anatomy.stacks)}")
+        cross = " Edits act on self-attention; what one stack hears from another cannot be edited." * name.endswith("_cross")
+        raise InputError(f"`{edit}`: no stack {name!r}; there are {', '.join(anatomy.stacks)}.{cross}")
     return name
 
 

@@ -117,3 +117,14 @@ def test_broken_and_foreign_files_are_refused(llama: sg.Model, letter: Path, tmp
     rewritten(letter, texts=["a"])
     with pytest.raises(sg.InputError, match=r"its parts do not fit together \(lengths differ\)"):
         sg.Past.load(letter, llama)
+
+
+def test_a_letter_names_its_model(letter: Path, tmp_path: Path) -> None:
+    with pytest.raises(sg.InputError, match=r"an object in memory then, which cannot be found by name: give the model"):
+        sg.Past.load(letter)
+    tiny_llama().save_pretrained(tmp_path / "folder")
+    model = sg.load(str(tmp_path / "folder"))
+    sg.Past.of(model, IDS).save(tmp_path / "own")
+    again = sg.Past.load(tmp_path / "own")
+    assert again.model.source.location == model.source.location
+    torch.testing.assert_close(again.logits([7, 8]), model.logits([*IDS, 7, 8])[-2:], atol=1e-5, rtol=1e-5)

@@ -61,7 +61,7 @@ def _named(path: str | PathLike[str]) -> Path:
     return target.with_name(target.name + SUFFIX)
 
 
-def load(path: str | PathLike[str], model: Model) -> dict[str, Any]:
+def load(path: str | PathLike[str], model: Model | None) -> dict[str, Any]:
     """The fields of a stored past. `Past.load` says what is refused."""
     from safetensors import SafetensorError, safe_open
 
@@ -71,18 +71,31 @@ def load(path: str | PathLike[str], model: Model) -> dict[str, Any]:
     try:
         with safe_open(file, framework="pt") as stored:
             content = json.loads((stored.metadata() or {}).get("sociogram_past", "null"))
-            tensors = {name: stored.get_tensor(name).to(model.device) for name in stored.keys()}  # noqa: SIM118 - no mapping
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read: it is broken, or no safetensors file ({error})") from error
     if not isinstance(content, dict) or "format" not in content:
         raise InputError(f"{file} holds tensors, but no past of Sociogram (past.save writes one)")
     if content["format"] != FORMAT:
         raise InputError(f"{file} is of format {content['format']}, and this version of Sociogram reads format {FORMAT}")
+    model = model or _named_there(file, content)
     _check_model(file, content, model)
     try:
-        return _fields(content, tensors, model)
+        return _fields(content, {name: tensor.to(model.device) for name, tensor in tensors.items()}, model)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} cannot be read: its parts do not fit together ({error})") from error
+
+
+def _named_there(file: Path, content: dict[str, Any]) -> Model:
+    """The model that a past was made with, loaded from where it came."""
+    if content.get("model_source") not in ("named", "hub", "folder", "gguf"):
+        raise InputError(
+            f"{file} is a past of {content.get('model')}, an object in memory then, which cannot be found by name: give the "
+            "model, Past.load(path, model)"
+        )
+    from sociogram.models.loading import load as load_model
+
+    return load_model(str(content["model_location"]), dtype=str(content.get("dtype")))
 
 
 def _check_model(file: Path, content: dict[str, Any], model: Model) -> None:

@@ -272,11 +272,13 @@ class Past:
         save(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], model: Model) -> Past:
-        """The past that `save` stored.
+    def load(cls, path: str | PathLike[str], model: Model | None = None) -> Past:
+        """The past that `save` stored, in the model given, or else in the one that it names, which is loaded then.
 
         Raises:
-            InputError: nothing there, no past, a broken file, another format, or another model than the one it was made with.
+            InputError: nothing there, no past, a broken file, another format, another model than the one it was made with, or
+                none where that was an object in memory.
+            ModelNotFoundError: the model that it names is not there any more.
         """
         from sociogram.steering.letter import load
 

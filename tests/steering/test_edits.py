@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from sociogram.core.address import Span, address, as_plain, from_plain, indices,
 from sociogram.models.attention import AttentionCall
 from sociogram.models.tokens import find_token
 from sociogram.steering.base import Scene
+from sociogram.steering.written import KINDS
 from tests.models.conftest import tiny_llama
 
 WHOLE = st.integers(-3, 12)
@@ -220,3 +223,17 @@ def test_the_receptive_field_is_exact_to_the_bit(rule: Any) -> None:
             other = [*ids[:place], 7, *ids[place + 1 :]]
             moved = (steered.logits(other) != before).any(-1)
             np.testing.assert_array_equal(moved.numpy(), field[:, place].numpy())
+
+
+def test_the_page_of_edits_is_true() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "edits.md").read_text()
+    rows = {
+        name: (takes, last)
+        for name, takes, last in re.findall(r"^\| `(\w+)\((.*?)\)` \|.*\| (\w+) \|$", page, flags=re.MULTILINE)
+    }
+    assert set(rows) == set(KINDS)
+    for name, (takes, decodes) in rows.items():
+        known = {field.name for field in dataclasses.fields(KINDS[name])}
+        assert {one.strip(" =") for one in takes.split(",") if one} <= known
+        writes = KINDS[name].decodes.fget(None) if name != "graft" else True  # a graft's answer depends on its source
+        assert decodes == ("yes" if writes else "no"), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -170,12 +171,17 @@ class PlanEditor:
         self.tally.miss(act, missing)
         scene = self._scene(act, call)
         after, silent = act.edit.weigh(weights, sink, _with_outside(there, scene, whole=act.edit.whole), scene)
-        if not bool(after.isfinite().all()):
+        if after is weights:
+            self.tally.add(act, count, torch.zeros_like(count), torch.zeros_like(count))
+            return after, silent
+        difference = after - weights
+        size = float(difference.abs().sum())
+        if not math.isfinite(size):
             raise InputError(
                 f"`{act.edit}` makes weights that are no finite numbers in layer {act.layer}: choose a smaller factor"
             )
-        difference = (after - weights)[..., : call.keys]
-        self.tally.add(act, count, (difference != 0).sum((0, 2, 3)), difference.abs().sum((0, 2, 3)))
+        own = difference[..., : call.keys]
+        self.tally.add(act, count, (own != 0).sum((0, 2, 3)), own.abs().sum((0, 2, 3)))
         return after, silent
 
 

@@ -158,7 +158,10 @@ def _unseen(steered: sg.Steered, inputs: dict[str, torch.Tensor], after: sg.Reco
     recorded = after.outputs.get("final_logits")
     if recorded is None:
         return 0.0
-    logits = steered.logits(inputs)[-1].float().numpy()
+    logits = steered.logits(inputs).float().numpy()
+    if logits.ndim != 2:  # one table per channel of a sound
+        return 0.0
+    logits = logits[-1]
     return float(np.abs(logits - recorded[0]).max() / np.abs(logits).max())
 
 

@@ -23,6 +23,8 @@ SHAPED = [
     "models.branch",
     "models.verify",
     "models.head",
+    "steering.listening",
+    "steering.source",
     "steering.patched",
     "steering.stream",
     "steering.inertia",

@@ -126,3 +126,8 @@ def test_on_the_real_model(smollm: sg.Model) -> None:
     assert (made.steps["real"] > 0).all()
     assert made.gain > 0.5
     assert made.steps["real"].iloc[0] == pytest.approx(made.steps["predicted"].iloc[0], rel=0.5)
+
+
+def test_an_objective_that_is_none_is_refused(llama: sg.Model) -> None:
+    with pytest.raises(sg.InputError, match="objective=3: give a function of the logits, or tokens"):
+        sg.revise(sg.Past.of(llama, [5, 9, 17]), 3)

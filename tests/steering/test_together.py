@@ -172,6 +172,16 @@ def test_contributions_of_own_tokens_and_of_a_source_make_one_whole(llama: sg.Mo
     assert both[1]["contribution"].abs().sum() > 0.1
 
 
+def test_a_part_that_nearly_cancels_is_no_gap(llama: sg.Model, past: sg.Past) -> None:
+    """What is heard of the own tokens may be tiny beside the source: rounding is measured against the whole branch."""
+    loud = edits.add_head(source=past, gain=1e5, layer=0)
+    with sg.steer(llama, loud) as steered:
+        rec = steered.record(B)
+    assert rec.audit().layers["branch_error"].max() < 1e-5
+    weight = rec.stack("decoder_outside")["weights"].values[0]
+    assert weight.sum(-1).min() == pytest.approx(1e5, rel=1e-4)
+
+
 def test_the_worksheet_of_a_steered_run_is_of_that_run(smollm: sg.Model, tmp_path: Any) -> None:
     text = "The Eiffel Tower is located in the city of"
     some = [edits.set_weight(layer=5, head=1, query=-1, key=3, value=0.9), edits.mute(layer=4)]
@@ -181,6 +191,9 @@ def test_the_worksheet_of_a_steered_run_is_of_that_run(smollm: sg.Model, tmp_pat
             sheet = rec.worksheet(5, 1, -1)
             assert sheet.cells["weight[3]"].value == pytest.approx(0.9, abs=1e-6)
             assert sheet.relative_difference < 1e-4
+            silent = rec.worksheet(4, 1, -1)
+            assert np.linalg.norm(silent.cells["head[1]"].value) == 0
+            assert "(10 more have weight 0" in silent.to_text()
     rec = sg.steer(smollm, some)
     with rec as steered:
         steered.record(text).save(tmp_path / "r.zarr")

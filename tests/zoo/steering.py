@@ -243,5 +243,6 @@ if __name__ == "__main__":
     measured = sweep(tuple(sys.argv[2:]) or zoo.entries())
     Path(sys.argv[1]).write_text(json.dumps([asdict(row) for row in measured], indent=0))
     counts = {kind: Counter(label for row in measured for label in getattr(row, kind)) for kind in ("landed", "refused", "wrong")}
+    print(f"{len(measured)} families: " + ", ".join(f"{sum(number.values()):,} {kind}" for kind, number in counts.items()))
     for label in sorted(set().union(*counts.values())):
         print(f"{label}: " + ", ".join(f"{number[label]} {kind}" for kind, number in counts.items()))

@@ -34,7 +34,7 @@ def steer(
     import sociogram as sg
 
     with sg.steer(opened(model), wanted) as steered:
-        steered.record(content)
+        steered.record(content, keep=("residual",))
         receipt = steered.receipt
     if as_json:
         typer.echo(_document(_receipt(receipt)))

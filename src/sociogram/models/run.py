@@ -49,7 +49,7 @@ class HeardRun:
 
     `message[h, q, k] = scale[q] * (weights[h, q, k] * value[h, k] * gate[q, h]) @ matrix[h]`, and the branch is their sum over
     heads and keys plus `bias`. `gate` and `scale` are None where the family has none. `from_outside`: these messages came from
-    keys that an edit appended, not from the sequence's tokens.
+    keys that an edit appended, not from the sequence's tokens. `whole` is the branch's output where `out` is a part of it.
     """
 
     step: Heard
@@ -61,6 +61,12 @@ class HeardRun:
     out: Float[Tensor, "batch query d_model"]
     module: nn.Module = field(repr=False)
     from_outside: bool = False
+    whole: Float[Tensor, "batch query d_model"] | None = None
+
+    @property
+    def branch(self) -> Float[Tensor, "batch query d_model"]:
+        """The whole branch's output, of which this may be a part; rounding is measured against it."""
+        return self.out if self.whole is None else self.whole
 
     def split(self) -> list[HeardRun]:
         """What was heard from the sequence's own tokens, and what from outside, each a branch of its own that adds up."""
@@ -72,13 +78,13 @@ class HeardRun:
         groups = weights.shape[1] // value.shape[1]
         mixed = (weights @ value.repeat_interleave(groups, dim=1)).transpose(1, 2)
         beyond = replace(told, key=told.key[:, :, keys:], value=value, weights=weights, sink=None, mixed=mixed)
-        outside = replace(self, told=beyond, bias=torch.zeros_like(self.bias), from_outside=True)
+        outside = replace(self, told=beyond, bias=torch.zeros_like(self.bias), from_outside=True, whole=self.out)
         outside = replace(outside, out=outside.total())
         own = replace(
             told, key=told.key[:, :, :keys], value=told.value[:, :, :keys], weights=told.weights[..., :keys],
             mixed=told.mixed - mixed, outside=(),
         )  # fmt: skip
-        return [replace(self, told=own, out=self.out - outside.out), outside]
+        return [replace(self, told=own, out=self.out - outside.out, whole=self.out), outside]
 
     def at(self, tokens: Tensor) -> HeardRun:
         """The same for some of the tokens: all that `total` needs."""
@@ -89,6 +95,7 @@ class HeardRun:
             gate=None if self.gate is None else self.gate[:, tokens],
             scale=None if self.scale is None else self.scale[:, tokens],
             out=self.out[:, tokens],
+            whole=None if self.whole is None else self.whole[:, tokens],
         )
 
     def total(self) -> Float[Tensor, "batch query d_model"]:

@@ -40,7 +40,9 @@ class Closing:
         move = group.after - before
         size = move_size(move, group.edited)
         error = (group.account() - move).norm(dim=-1)
-        branches = [relative_error((run.total() + run.bias - run.out).norm(dim=-1), run.out.norm(dim=-1)) for run in group.heard]
+        branches = [
+            relative_error((run.total() + run.bias - run.out).norm(dim=-1), run.branch.norm(dim=-1)) for run in group.heard
+        ]
         branch = max(branches, default=0.0)
         closes = within(error, size, group.after.norm(dim=-1), before.dtype) and branch <= TOLERANCE[before.dtype]
         return cls(float(error.max()), relative_error(error, size), branch, closes)

@@ -19,7 +19,8 @@ from sociogram.models.frozen import projection_matrix
 from sociogram.models.model import Model
 from sociogram.models.seam import unwatched, watching
 from sociogram.steering.base import Edit, Scene
-from sociogram.steering.heads import by_head, listening, pattern, refuse_told
+from sociogram.steering.heads import by_head, pattern, refuse_told
+from sociogram.steering.listening import listening
 from sociogram.steering.source import recording
 from sociogram.watch.provenance import described
 from sociogram.watch.recording import Recording

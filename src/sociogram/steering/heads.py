@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from sociogram.core.address import indices
 from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall
 from sociogram.steering.base import Edit, Scene
+from sociogram.steering.listening import listening
 from sociogram.steering.source import given_recording, recording
 
 if TYPE_CHECKING:
@@ -76,22 +77,6 @@ class Freeze(Edit):
                 f"{here[1]}: record a prompt of as many tokens"
             )
         return found
-
-
-def listening(
-    pattern: Float[Tensor, "batch head query key"],
-    rows: Bool[Tensor, "batch head query"],
-    weights: Float[Tensor, "batch head query all_keys"],
-    sink: Float[Tensor, "batch head query"] | None,
-) -> tuple[Tensor, Tensor | None]:
-    """Another pattern over the sequence's own keys for some rows; what they hear from outside they hear as before."""
-    keys = pattern.shape[-1]
-    if weights.shape[-1] > keys:
-        pattern = pattern * (1 - weights[..., keys:].sum(-1, keepdim=True)).clamp_min(0)
-    left = 1 - weights[..., keys:].sum(-1) - pattern.sum(-1)
-    own = torch.where(rows[..., None], pattern, weights[..., :keys])
-    changed = torch.cat([own, weights[..., keys:]], -1)
-    return changed, None if sink is None else torch.where(rows, left.clamp_min(0), sink)
 
 
 def pattern(edit: Edit, rec: Recording, layer: int) -> Float[Tensor, "head query key"]:

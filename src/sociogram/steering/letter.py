@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError
 from sociogram.models.model import Model
-from sociogram.watch.provenance import described
+from sociogram.watch.provenance import described, foreign
 
 if TYPE_CHECKING:
     from sociogram.steering.past import Past
@@ -99,14 +99,12 @@ def _named_there(file: Path, content: dict[str, Any]) -> Model:
 
 
 def _check_model(file: Path, content: dict[str, Any], model: Model) -> None:
-    here = described(model)
-    for name, what in (("model_class", "class"), ("model_digest", "weights"), ("dtype", "dtype")):
-        there = content.get(name)
-        if there and here[name] and there != here[name]:
-            raise InputError(
-                f"{file} is a past of {content.get('model')} ({what} {there}), and it is opened with {model.name} "
-                f"({what} {here[name]}): its keys mean nothing there. Load the model that it was made with"
-            )
+    if other := foreign(content, model):
+        what, there, here = other
+        raise InputError(
+            f"{file} is a past of {content.get('model')} ({what} {there}), and it is opened with {model.name} "
+            f"({what} {here}): its keys mean nothing there. Load the model that it was made with"
+        )
 
 
 def _fields(content: dict[str, Any], tensors: dict[str, Tensor], model: Model) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Revision:
         return "\n".join([repr(self.past), *rows])
 
 
-def revise(past: Past, objective: Objective, *, steps: int = 1, step_size: float = 0.02) -> Revision:
+def revise(past: Past, objective: Objective | Any, *, steps: int = 1, step_size: float = 0.02) -> Revision:
     """Move the keys and values of a past along the gradient of an objective on the next token.
 
     The last token is read on what precedes it, the objective taken of its logits, and the keys and values of each layer that it
@@ -67,6 +67,8 @@ def revise(past: Past, objective: Objective, *, steps: int = 1, step_size: float
     Misleads: a gradient says what helps a little. Read `steps`: where `real` is far from `predicted` the step was too long.
     """
     _check(past, steps, step_size)
+    if not callable(objective) and not isinstance(objective, str | Sequence):
+        raise InputError(f"revise objective={objective!r}: give a function of the logits, or tokens, as in [' Paris']")
     goal = objective if callable(objective) else _summed(past, [objective] if isinstance(objective, str) else objective)
     last, rest = past.ids[-1:], first_of(past, len(past) - 1)
     before, gradients = _asked(rest, last, goal)

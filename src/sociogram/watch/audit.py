@@ -122,7 +122,7 @@ def _messages(rec: Recording, stack: str, index: int, status: str) -> tuple[list
             continue
         messages = rec.messages(index, stack=name)
         total = messages.mixed() + messages.bias
-        worst = max(worst, relative_error((total - messages.out).norm(dim=-1), messages.out.norm(dim=-1)))
+        worst = max(worst, relative_error((total - messages.out).norm(dim=-1), messages.branch.norm(dim=-1)))
         parts.append(total)
     return parts, worst
 

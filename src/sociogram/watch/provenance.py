@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -10,6 +11,16 @@ from sociogram.models.model import Model
 
 FORMAT = 1
 """Version of a stored recording's layout."""
+
+
+def foreign(stored: Mapping[Any, Any], model: Model) -> tuple[str, str, str] | None:
+    """What tells a model from the one that something stored was made with: what, there, and here; None where nothing does."""
+    here = described(model)
+    for name, what in (("model_class", "class"), ("model_digest", "weights"), ("dtype", "dtype")):
+        there = stored.get(name)
+        if there and here[name] and there != here[name]:
+            return what, str(there), str(here[name])
+    return None
 
 
 def described(model: Model) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import xarray as xr
 
 from sociogram.core.errors import RecordingError
 from sociogram.models.model import Model
-from sociogram.watch.provenance import FORMAT, described
+from sociogram.watch.provenance import FORMAT, foreign
 from sociogram.watch.recording import Recording
 
 if TYPE_CHECKING:
@@ -136,11 +136,9 @@ def _check_format(folder: Path, found: int) -> None:
 
 def _check_model(attributes: Mapping[Any, Any], model: Model) -> None:
     """A recording's messages need the very projections it was made with."""
-    here = described(model)
-    for name, what in (("model_class", "class"), ("model_digest", "weights"), ("dtype", "dtype")):
-        there = attributes.get(name)
-        if there and here[name] and there != here[name]:
-            raise RecordingError(
-                f"this recording was made with {attributes['model']} ({what} {there}), and it is opened with {model.name} "
-                f"({what} {here[name]}): messages would be computed from the wrong projections. Load the model it was made with."
-            )
+    if other := foreign(attributes, model):
+        what, there, here = other
+        raise RecordingError(
+            f"this recording was made with {attributes['model']} ({what} {there}), and it is opened with {model.name} "
+            f"({what} {here}): messages would be computed from the wrong projections. Load the model it was made with."
+        )

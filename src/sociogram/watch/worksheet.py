@@ -155,7 +155,7 @@ def _sums(
     sheet: Sheet, rec: Recording, messages: Messages, layer: int, head: int, place: int, keys: list[int]
 ) -> tuple[float, float]:
     names = [f"message[{i}]" for i in keys]
-    own = _total(sheet, names)
+    own = _total(sheet, names) if names else np.zeros(messages.out.shape[-1])  # a head that hears nobody
     sheet.step(
         "Sum over tokens",
         "what the reader heard in this head",
@@ -183,7 +183,8 @@ def _sums(
     difference = float(np.linalg.norm(sheet.cells["moved"].value - sheet.cells["model"].value))
     sheet.add("difference", difference, "norm of moved - model", ("moved", "model"))
     sheet.step("Reconciliation", "this sheet against the model's own output", ["model", "difference"])
-    return difference, difference / float(np.linalg.norm(model - before))
+    size = float(np.linalg.norm(model - before)) or float(np.linalg.norm(before))  # edits can leave a token where it stands
+    return difference, difference / size
 
 
 def _models_own(rec: Recording, messages: Messages, layer: int, place: int, before: np.ndarray) -> tuple[np.ndarray, str]:

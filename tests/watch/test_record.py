@@ -102,7 +102,7 @@ def test_qkv_keeps_what_worksheets_need(llama: sg.Model) -> None:
     assert data.query_vector.dims == ("layer", "head", "query", "d_head")
     assert data.key_vector.dims == data.value_vector.dims == ("layer", "head", "key", "d_head")
     scores = (data.query_vector * data.key_vector).sum("d_head") * data.score_scale
-    expected = np.exp(scores - data.log_sum_exp)
+    expected = np.exp(scores - data.lse)
     where = data.weights.values > 0
     np.testing.assert_allclose(expected.transpose(*data.weights.dims).values[where], data.weights.values[where], rtol=1e-4)
     np.testing.assert_allclose(data.key_vector[:, 0], data.key_vector[:, 1])  # heads 0 and 1 share key head 0

@@ -146,7 +146,7 @@ def _hidden(scores: Tensor, where: Tensor) -> Tensor:
     return scores.masked_fill(where, -torch.inf) if scores.requires_grad else scores.masked_fill_(where, -torch.inf)
 
 
-def _sink_column(call: AttentionCall, scores: Tensor) -> Tensor:
+def sink_column(call: AttentionCall, scores: Tensor) -> Tensor:
     assert call.sink is not None
     sink = call.sink.to(scores)
     if sink.ndim <= 1:
@@ -162,18 +162,23 @@ def weights_of(
     Each row of weights, its sink entry included, sums to 1; a query that may read nothing has a row of zeros, as in torch's
     scaled_dot_product_attention. Half precision is raised to float32 inside the softmax, as the families do.
     """
-    scores = masked_scores(call)
-    if any(not one.joined for one in call.outside):
-        weights, sink = apart(scores, call.outside, partial(_softmax, call))
-    else:
-        weights, sink = _softmax(call, scores, own=True)
+    weights, sink = normalised(call, masked_scores(call))
     return weights.to(call.value.dtype), None if sink is None else sink.to(call.value.dtype)
+
+
+def normalised(
+    call: AttentionCall, scores: Float[Tensor, "batch head query key"]
+) -> tuple[Float[Tensor, "batch head query key"], Float[Tensor, "batch head query"] | None]:
+    """Weights and sink weights of a call's masked scores, in the softmax's own dtype (float32 at least)."""
+    if any(not one.joined for one in call.outside):
+        return apart(scores, call.outside, partial(_softmax, call))
+    return _softmax(call, scores, own=True)
 
 
 def _softmax(call: AttentionCall, scores: Tensor, *, own: bool) -> tuple[Tensor, Tensor | None]:
     """Softmax over rows of scores; `own` rows have the model's sink beside them."""
     sunk = call.sink is not None and own
-    columns = torch.cat([scores, _sink_column(call, scores)], dim=-1) if sunk else scores
+    columns = torch.cat([scores, sink_column(call, scores)], dim=-1) if sunk else scores
     wide = columns.float() if columns.dtype in (torch.float16, torch.bfloat16) else columns
     weights = torch.softmax(wide, dim=-1)
     if not sunk and (not own or _has_empty_rows(call)):
@@ -183,8 +188,12 @@ def _softmax(call: AttentionCall, scores: Tensor, *, own: bool) -> tuple[Tensor,
 
 def log_sum_exp(call: AttentionCall) -> Float[Tensor, "batch head query"]:
     """Logarithm of each row's sum of exponentiated scores, the sink included: `weight = exp(score - log_sum_exp)`."""
-    scores = masked_scores(call)
-    columns = scores if call.sink is None else torch.cat([scores, _sink_column(call, scores)], dim=-1)
+    return totals(call, masked_scores(call))
+
+
+def totals(call: AttentionCall, scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query"]:
+    """`log_sum_exp` of a call whose masked scores are at hand."""
+    columns = scores if call.sink is None else torch.cat([scores, sink_column(call, scores)], dim=-1)
     return torch.logsumexp(columns.float() if columns.dtype in (torch.float16, torch.bfloat16) else columns, dim=-1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -55,18 +57,34 @@ def behind_norm(norm: FrozenNorm, matrix: Tensor, bias: Tensor) -> tuple[Tensor,
     return spread @ matrix, norm.bias.to(matrix.dtype) @ matrix + bias
 
 
-def effective_matrix(model: nn.Module, step: Heard, width: int) -> Float[Tensor, "inner d_model"]:
-    """A branch's output projection with the frozen norms and factors that follow it, without the norms' scale per token."""
+def effective_matrix(
+    model: nn.Module, step: Heard, width: int, grafts: Mapping[int, Tensor] | None = None
+) -> Float[Tensor, "inner d_model"]:
+    """A branch's output projection with the frozen norms and factors that follow it, without the norms' scale per token.
+
+    `grafts`: the projections `[d_value, d_model]` of heads that come from elsewhere.
+    """
     module = model.get_submodule(step.projection)
     like = torch.zeros((), dtype=_dtype_of(module), device=_device_of(module))
     with unwatched():
         matrix, bias = projection_matrix(module, width, like)
+        matrix = with_grafts(matrix, grafts or {})
         if step.norm is not None:
             matrix, _ = behind_norm(frozen_norm(model, step.norm, matrix.T), matrix, bias)
         matrix = matrix * step.projected.sign
         for op in step.projected.ops:
             matrix = scaled(model, matrix, op) if isinstance(op, ScaleOp) else frozen_norm(model, op, matrix).linear(matrix)
     return matrix.detach()
+
+
+def with_grafts(matrix: Float[Tensor, "inner d_model"], grafts: Mapping[int, Tensor]) -> Float[Tensor, "inner d_model"]:
+    """The projection with the slices of heads that came from elsewhere."""
+    if not grafts:
+        return matrix
+    matrix = matrix.clone()
+    for head, own in grafts.items():
+        matrix[head * len(own) : (head + 1) * len(own)] = own
+    return matrix
 
 
 def _dtype_of(module: nn.Module) -> torch.dtype:

@@ -8,7 +8,7 @@ slices it, casts it) gets the additive tensor it would have had from transformer
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -27,6 +27,8 @@ class MaskRule:
         rule: `(batch, head, query, key) -> bool`, true where the query may read the key (transformers' own convention).
         padding: `[batch, key]`, true where a key is a real token, or None.
         use_vmap: whether the rule must be evaluated element by element (rules that users of a model pass in).
+        to_itself: whether it is certain that each query reads all keys up to its own and none behind, its own being the last
+            queries' keys: `"causal"`, or a causal rule after a cached past.
     """
 
     kind: Kind
@@ -39,6 +41,7 @@ class MaskRule:
     padding: Tensor | None
     use_vmap: bool
     device: torch.device
+    to_itself: bool = False
 
     def allowed(self, start: int = 0, stop: int | None = None) -> Bool[Tensor, "batch 1 query key"]:
         """The boolean mask for the queries from `start` to `stop` (all of them when left out)."""
@@ -93,6 +96,16 @@ class LazyMask(torch.Tensor):
             zero = torch.zeros((), dtype=self.dtype, device=allowed.device)
             self._own = torch.where(allowed, zero, torch.finfo(self.dtype).min)
         return self._own
+
+    def sequence(self, number: int) -> LazyMask:
+        """The mask of one sequence of several."""
+        whole = self.rule
+        padding = None if whole.padding is None else whole.padding[number : number + 1]
+
+        def rule(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return whole.rule(batch + number, head, query, key)
+
+        return LazyMask(replace(whole, batch=1, padding=padding, rule=rule), self.dtype)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         """Short, without evaluating the rule."""
@@ -166,4 +179,7 @@ def lazy_mask(
     kind = _kind(allow_is_causal_skip, allow_is_bidirectional_skip, parts, local_size)
     if kind == "full" and allow_is_bidirectional_skip:
         return None
-    return LazyMask(MaskRule(kind=kind, **parts), dtype)
+    ended = parts["query_offset"] + q_length == parts["key_offset"] + kv_length
+    bites = local_size is not None and kv_length >= local_size
+    to_itself = allow_is_causal_skip and ended and not bites and _all_real(attention_mask)
+    return LazyMask(MaskRule(kind=kind, to_itself=to_itself, **parts), dtype)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,21 @@ from torch import Tensor, nn
 from sociogram.core.errors import AccountError
 from sociogram.models.anatomy import Alone, Anatomy, Group, Heard, Layer, NormOp, Op, Read, Rescaling, ScaleOp, Step
 from sociogram.models.attention import AttentionCall, log_sum_exp, plain_channels
-from sociogram.models.branch import apply_ops, behind_norm, frozen_norm, scaled
+from sociogram.models.branch import apply_ops, behind_norm, frozen_norm, scaled, with_grafts
 from sociogram.models.frozen import projection_matrix
 from sociogram.models.run import GroupRun, HeardRun, LayerError, LayerRun, Told
 from sociogram.models.seam import Session, unwatched
 from sociogram.models.trace import Site, Trace, at_slot
+
+
+class InBlocks(Protocol):
+    """Somebody who reads attention calls without ever holding all of their weights."""
+
+    def listen(self, stack: str, step: Heard, call: AttentionCall) -> tuple[Tensor, Any]:
+        """A call's output `[batch, query, head, d_value]`, and what was kept of it."""
+
+    def read(self, stack: str, step: Heard, call: AttentionCall, weights: Tensor, sink: Tensor | None, output: Tensor) -> Any:
+        """What is kept of a call whose weights are there."""
 
 
 @dataclass(eq=False)
@@ -26,7 +36,8 @@ class Reader:
     """Collects what a run shows at the sites of an anatomy and hands each layer on as soon as it is complete.
 
     An observer of the seam. `take` receives each `LayerRun`; `weights` and `totals` say whether the weights and the rows'
-    log-sum-exp are wanted; `place` may offer the memory that a layer's self-attention weights go into.
+    log-sum-exp are wanted; `place` may offer the memory that a layer's self-attention weights go into. A `streamer` reads calls
+    in blocks, in place of weights that nobody keeps or beside them.
     """
 
     model: nn.Module
@@ -35,6 +46,7 @@ class Reader:
     weights: bool = True
     totals: bool = False
     place: Callable[[Layer, AttentionCall], Tensor | None] | None = None
+    streamer: InBlocks | None = None
     _values: dict[Site, Tensor] = field(default_factory=dict)
     _told: dict[tuple[str, int], Told] = field(default_factory=dict)
     _numbers: Counter[str] = field(default_factory=Counter)
@@ -48,6 +60,8 @@ class Reader:
         self._places = {
             step.calls[0]: layer for layer in self.layers for step in layer.heard if len(step.calls) == 1 and not step.cross
         }
+        self._steps = {name: (layer, step) for layer in self.layers for step in layer.heard for name in step.calls}
+        self._streamed: dict[tuple[str, int], Any] = {}
         self._ends: dict[tuple[str, int], list[Layer]] = {}
         for layer in self.layers:
             self._ends.setdefault((layer.path, layer.number), []).append(layer)
@@ -64,20 +78,33 @@ class Reader:
     def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
         """Keep what the seam showed until the layer is complete."""
         if call.name in self._calls:
-            total = log_sum_exp(call) if self.totals else None
+            total = log_sum_exp(call) if self.totals and self.streamer is None else None
             query, key = plain_channels(call)
+            streamed = self._streamed.pop(call.name, None)
+            if self.streamer is not None and weights is not None:
+                layer, step = self._steps[call.name]
+                streamed = self.streamer.read(layer.stack, step, call, weights, sink, output)
             self._told[call.name] = Told(
                 query=query.detach(),
                 key=key.detach(),
                 value=call.value.detach(),
-                weights=None if weights is None else weights.detach(),
+                weights=None if weights is None or not self.weights else weights.detach(),
                 sink=None if sink is None else sink.detach(),
                 mixed=output.detach(),
                 scale=call.scale,
                 log_sum_exp=total,
                 outside=call.outside,
                 projections=call.projections,
+                streamed=streamed,
             )
+
+    def listen(self, call: AttentionCall) -> Tensor | None:
+        """The call's output, where the streamer computes it."""
+        if self.streamer is None or call.name not in self._calls:
+            return None
+        layer, step = self._steps[call.name]
+        output, self._streamed[call.name] = self.streamer.listen(layer.stack, step, call)
+        return output
 
     def buffer(self, call: AttentionCall) -> Tensor | None:
         """Where the weights of a call should go, if whoever takes the layers has a place for them."""
@@ -191,7 +218,7 @@ class Reader:
         taken = self._values[step.taken]
         module = self.model.get_submodule(step.projection)
         matrix, bias = projection_matrix(module, taken.shape[-1], taken)
-        matrix = _with_grafts(matrix, told)
+        matrix = with_grafts(matrix, told.projections)
         scale: Tensor | None = None
         if step.norm is not None:
             before, after = (
@@ -220,16 +247,6 @@ class Reader:
         step = norm.scale(before, after)
         bias = norm.linear(bias) * step[..., None] + norm.bias
         return norm.linear(matrix), bias, step if scale is None else scale * step
-
-
-def _with_grafts(matrix: Tensor, told: Told) -> Tensor:
-    """The projection with the slices of heads that came from elsewhere."""
-    if not told.projections:
-        return matrix
-    rows = matrix.unflatten(0, (told.mixed.shape[2], -1)).clone()
-    for head, own in told.projections.items():
-        rows[head] = own
-    return rows.flatten(0, 1)
 
 
 def _as_tokens(value: Tensor, shape: torch.Size) -> Tensor:

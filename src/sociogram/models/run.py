@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,7 +29,9 @@ class Told:
     """What one attention call showed at the seam, on its way to becoming messages.
 
     `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values (of a sample of readers).
-    `outside` and `projections` say what an edit appended or put in a head's place: see `AttentionCall`.
+    `outside` and `projections` say what an edit appended or put in a head's place: see `AttentionCall`. `streamed` is what somebody
+    kept who read the call in blocks, where `weights` were never there; of him only `outside` is asked here, the weights of keys
+    from outside.
     """
 
     query: Float[Tensor, "batch head query d_head"]
@@ -41,6 +44,7 @@ class Told:
     log_sum_exp: Float[Tensor, "batch head query"] | None = None
     outside: tuple[Outside, ...] = ()
     projections: Mapping[int, Tensor] = field(default_factory=dict)
+    streamed: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +75,19 @@ class HeardRun:
     def split(self) -> list[HeardRun]:
         """What was heard from the sequence's own tokens, and what from outside, each a branch of its own that adds up."""
         told, extra = self.told, sum(one.count for one in self.told.outside)
-        if not extra or told.weights is None:
+        if not extra or (told.weights is None and told.streamed is None):
             return [self]
         keys = told.key.shape[2] - extra
-        weights, value = told.weights[..., keys:], told.value[:, :, keys:]
+        weights = told.streamed.outside if told.weights is None else told.weights[..., keys:]
+        value = told.value[:, :, keys:]
         groups = weights.shape[1] // value.shape[1]
         mixed = (weights @ value.repeat_interleave(groups, dim=1)).transpose(1, 2)
-        beyond = replace(told, key=told.key[:, :, keys:], value=value, weights=weights, sink=None, mixed=mixed)
+        beyond = replace(told, key=told.key[:, :, keys:], value=value, weights=weights, sink=None, mixed=mixed, streamed=None)
         outside = replace(self, told=beyond, bias=torch.zeros_like(self.bias), from_outside=True, whole=self.out)
         outside = replace(outside, out=outside.total())
         own = replace(
-            told, key=told.key[:, :, :keys], value=told.value[:, :, :keys], weights=told.weights[..., :keys],
-            mixed=told.mixed - mixed, outside=(),
+            told, key=told.key[:, :, :keys], value=told.value[:, :, :keys],
+            weights=None if told.weights is None else told.weights[..., :keys], mixed=told.mixed - mixed, outside=(),
         )  # fmt: skip
         return [replace(self, told=own, out=self.out - outside.out, whole=self.out), outside]
 

@@ -33,7 +33,8 @@ class Observer(Protocol):
     """Somebody who watches attention calls.
 
     An observer may also have `buffer(call) -> Tensor | None`: zeros `[batch, head, query, key]` into which the weights are
-    put, so that whoever keeps them need not copy them.
+    put, so that whoever keeps them need not copy them; and `listen(call) -> Tensor | None`: the call's output, computed by the
+    observer in a way of its own, where nobody needs the weights.
     """
 
     def wants_weights(self, call: AttentionCall) -> bool:
@@ -162,10 +163,18 @@ def _watched(session: Session, call: AttentionCall) -> Tensor:
     elif any(observer.wants_weights(call) for observer in session.observers):
         weights, sink, output = attend(call, _buffer(session, call))
     else:
-        weights, sink, output = None, None, straight(call)
+        weights, sink, output = None, None, _listened(session, call)
     for observer in session.observers:
         observer.observe(call, weights, sink, output)
     return output
+
+
+def _listened(session: Session, call: AttentionCall) -> Tensor:
+    for observer in session.observers:
+        listen = getattr(observer, "listen", None)
+        if listen is not None and (output := listen(call)) is not None:
+            return output
+    return straight(call)
 
 
 def _buffer(session: Session, call: AttentionCall) -> Tensor | None:

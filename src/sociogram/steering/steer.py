@@ -28,6 +28,7 @@ from sociogram.steering.written import to_json
 from sociogram.watch.keep import Keep
 from sociogram.watch.record import record_under
 from sociogram.watch.recording import Recording
+from sociogram.watch.streamed import Wanted
 
 T = TypeVar("T")
 _SIMPLE = frozenset(("do_sample", "temperature", "top_k", "top_p", "min_p", "eos_token_id", "pad_token_id", "min_new_tokens"))
@@ -137,7 +138,7 @@ class Steered:
         def editors(given: Mapping[str, Tensor]) -> list[Editor]:
             return self._editors(given, 0, next(tallies, Tally()))[0]
 
-        return record_under(self.model, dict(inputs), keep=keep, memory_limit=memory_limit, editors=editors)
+        return record_under(self.model, dict(inputs), keep=keep, wanted=Wanted(), memory_limit=memory_limit, editors=editors)
 
     def generate(self, text: Promptable | None, *, max_new_tokens: int = 32, past: Readable | None = None, **kwargs: Any) -> str:
         """Continue one prompt under the edits, as `Model.generate` does, with the model's own cache; `past` as in `logits`.

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
 from torch import Tensor
 
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
-from sociogram.models.frozen import remembered
 from sociogram.models.run import HeardRun, LayerRun
-from sociogram.watch.account import gram_factor
+from sociogram.watch.norms import kept_factor, value_norms
 from sociogram.watch.rows import Rows
+from sociogram.watch.streamed import BANDS, KINDS
+from sociogram.watch.told import variables
 
 DIMS: dict[str, tuple[str, ...]] = {
     "weights": ("head", "query", "key"),
@@ -28,14 +28,31 @@ DIMS: dict[str, tuple[str, ...]] = {
     "query_vector": ("head", "query", "d_head"),
     "key_vector": ("head", "key", "d_head"),
     "output_projection": ("head", "d_value", "d_model"),
-    "log_sum_exp": ("head", "query"),
+    "lse": ("head", "query"),
     "head_gate": ("head", "query", "d_value"),
     "message_scale": ("query",),
+    **dict.fromkeys(("entropy", "distance", "self_share", "first_share", "message_sum", "kept_share"), ("head", "query")),
+    **dict.fromkeys(("top_key", "top_attention", "top_message"), ("head", "query", "rank")),
+    **dict.fromkeys(("received", "influence"), ("head", "band", "key")),
+    "edge_count": ("head", "kind"),
     **dict.fromkeys(("attention_out", "mlp_out", "bias", "rescaling", "opaque", "edited"), ("query", "d_model")),
 }
 """Dimensions of each variable after `layer` (and a leading `sequence` where there are several)."""
 SHARED = frozenset({"output_projection"})
 """Variables that are the model's, not one sequence's."""
+OF_NEW_KEYS = frozenset({"value_norm", "value_vector", "key_vector"})
+"""Variables of keys that are entered when the key is new, and not again when it is read from the cache."""
+WHOLE_NUMBERS = frozenset({"top_key", "edge_count"})
+SUMS = frozenset({"received", "influence", "edge_count"})
+"""Variables that every pass adds to."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How a run is composed of passes: how many tokens all of them have, and how many were there before this one."""
+
+    tokens: int
+    past: int = 0
 
 
 @dataclass(eq=False)
@@ -46,19 +63,32 @@ class StackBuilder:
     names: frozenset[str]
     cross: bool = False
     outside: bool = False
+    pieces: Pieces | None = None
+    streaming: bool = False
     senders: dict[tuple[tuple[str, ...], int], int] = field(default_factory=dict)
     rows: dict[str, Rows] = field(default_factory=dict)
     stops: list[tuple[int, str]] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
     scales: dict[int, float] = field(default_factory=dict)
     same_width: bool = True
+    ranked: dict[int, str] = field(default_factory=dict)
+    closings: dict[int, float] = field(default_factory=dict)
     _last: Tensor | None = None
+    _at: int = 0
+    _end: int = 0
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Dimensions of a variable after `layer`."""
+        if name == "value_vector" and self.streaming:
+            return ("kv_head", "key", "d_value")
+        return ("stop", "query", "d_model")[1:] if name == "residual" else DIMS[name]
 
     def place(self, layer: Layer, call: AttentionCall) -> Tensor | None:
         """The memory for a layer's weights, where it can be written to directly."""
         if (
             "weights" not in self.names
             or call.outside
+            or self.pieces is not None
             or call.query.device.type != "cpu"
             or call.value.dtype not in (torch.float32, torch.float64)
         ):
@@ -69,13 +99,16 @@ class StackBuilder:
     def take(self, run: LayerRun) -> None:
         """Enter one layer of the run."""
         index = run.layer.index
+        self._end = run.before.shape[1] + (self.pieces.past if self.pieces else 0)
         if not (self.cross or self.outside):
             self._stream(index, run)
             self._entries(index, run)
         for group in run.groups:
             for heard in group.heard:
                 if heard.from_outside == self.outside and heard.step.cross == self.cross:
-                    self._heard(index, self._in_columns(heard) if self.outside else heard)
+                    alone = not self.outside and len(group.heard) == 1 and not group.alone
+                    between = alone and group.rescaling is None and group.edited is None and "residual" in self.names
+                    self._heard(index, self._in_columns(heard) if self.outside else heard, is_a_move=between)
 
     @property
     def sender_names(self) -> list[str]:
@@ -103,15 +136,40 @@ class StackBuilder:
             return
         if self._last is None or not torch.equal(self._last, run.before):
             self._stop(index, "input", run.before)
-        self.starts[index] = len(self.stops) - 1
+        self.starts.setdefault(index, self._at - 1)
         for group in run.groups:
             self._stop(index, group.group.label, group.after)
 
     def _stop(self, index: int, part: str, place: Tensor) -> None:
-        most = sum(1 + len(layer.groups) for layer in self.layers)
-        self.rows.setdefault("residual", Rows(most)).put(len(self.stops), place)
-        self.stops.append((index, part))
+        if self._at == len(self.stops):
+            self.stops.append((index, part))
+        elif self.stops[self._at] != (index, part):  # a pass in which two places happen to be equal, or are not
+            self._at = self.stops.index((index, part))
+        self._rows("residual", sum(1 + len(layer.groups) for layer in self.layers)).put(self._at, place, self._start("residual"))
+        self._at += 1
         self._last = place
+
+    def begin(self, pieces: Pieces) -> None:
+        """A further pass of the same run."""
+        self.pieces, self._last, self._at = pieces, None, 0
+
+    def _rows(self, name: str, rows: int | None = None) -> Rows:
+        if name not in self.rows:
+            lengths = {}
+            if self.pieces is not None:
+                lengths = {i + 1: self.pieces.tokens for i, dim in enumerate(self.dims(name)) if self._grows(dim)}
+            self.rows[name] = Rows(rows or len(self.layers), lengths=lengths, fill=-1 if name in WHOLE_NUMBERS else torch.nan)
+        return self.rows[name]
+
+    def _grows(self, dim: str) -> bool:
+        return dim == "query" or (dim == "key" and not (self.cross or self.outside))
+
+    def _start(self, name: str, keys: int = 0) -> dict[int, int]:
+        """Where a pass's numbers begin along each axis; `keys`: how many of the last keys are there."""
+        if self.pieces is None:
+            return {}
+        starts = {"query": self.pieces.past, "key": self.pieces.past if name in OF_NEW_KEYS else self._end - keys}
+        return {i + 1: starts[dim] for i, dim in enumerate(self.dims(name)) if self._grows(dim)}
 
     def _entries(self, index: int, run: LayerRun) -> None:
         alone = {kind: [v for g in run.groups for s, v in g.alone if s.kind == kind] for kind in ("mlp", "opaque")}
@@ -122,26 +180,29 @@ class StackBuilder:
             if parts:
                 self._put(name, index, torch.stack(parts).sum(0) if len(parts) > 1 else parts[0])
 
-    def _heard(self, index: int, heard: HeardRun) -> None:
+    def _heard(self, index: int, heard: HeardRun, *, is_a_move: bool) -> None:
+        """Enter one branch; `is_a_move`: what it gave out is what lies between two stops of the stream."""
         told = heard.told
         group = told.mixed.shape[2] // told.value.shape[1]
         self.scales[index] = told.scale
         self.same_width &= told.query.shape[-1] == told.value.shape[-1]
-        self._put("attention_out", index, heard.out)
+        self._put("attention_out", index, heard.out, always=self.streaming and not is_a_move)
         if bool(heard.bias.any()):
             self._put("bias", index, heard.bias.expand_as(heard.out))
         if told.weights is not None:
-            self._put("weights", index, told.weights)
+            self._put("weights", index, told.weights, always=self.streaming and self.outside)
+        if told.streamed is not None:
+            self._streamed(index, heard)
         if told.sink is not None:
             self._put("sink_weight", index, told.sink, always=True)
-        if "value_norm" in self.names:
-            self._put("value_norm", index, value_norms(told.value, heard.matrix, _kept_factor(heard)))
+        if "value_norm" in self.names and told.streamed is None:
+            self._put("value_norm", index, value_norms(told.value, heard.matrix, kept_factor(heard)))
         self._vectors(index, heard, group)
 
     def _vectors(self, index: int, heard: HeardRun, group: int) -> None:
         told = heard.told
         for name, vectors in (("value_vector", told.value), ("key_vector", told.key)):
-            if name in self.names:
+            if name in self.names and not (name == "value_vector" and self.streaming and not self.outside):
                 repeats = group if vectors.shape[1] != told.mixed.shape[2] else 1
                 self._put(name, index, vectors.repeat_interleave(repeats, dim=1))
         self._put("query_vector", index, told.query)
@@ -151,34 +212,57 @@ class StackBuilder:
         if heard.scale is not None:
             self._put("message_scale", index, heard.scale, always=True)
         if told.log_sum_exp is not None:
-            self._put("log_sum_exp", index, told.log_sum_exp)
+            self._put("lse", index, told.log_sum_exp)
+
+    def _streamed(self, index: int, heard: HeardRun) -> None:
+        self.ranked[index] = heard.told.streamed.by
+        past = 0 if self.pieces is None else self._end - heard.told.streamed.sizes.shape[-1]
+        for name, value in variables(heard, self.names).items():
+            shifted = torch.where(value >= 0, value + past, value) if name == "top_key" and past and not self.cross else value
+            self._put(name, index, shifted)
 
     def _put(self, name: str, index: int, value: Tensor, *, always: bool = False) -> None:
-        if always or name in self.names:
-            self.rows.setdefault(name, Rows(len(self.layers))).put(index, value)
+        if not (always or name in self.names):
+            return
+        keys = 0
+        if self.pieces is not None and "key" in self.dims(name) and self._grows("key"):
+            axis = self.dims(name).index("key") + 1
+            if name in OF_NEW_KEYS:
+                new = self._end - self.pieces.past
+                value = value.narrow(axis, value.shape[axis] - new, new)
+            keys = value.shape[axis]
+        self._rows(name).put(index, value, self._start(name, keys), add=name in SUMS and self.pieces is not None)
 
     def dataset(self) -> xr.Dataset:
         """The labelled arrays; several sequences get a leading `sequence` dimension, one has none."""
-        variables: dict[str, Any] = {}
+        arrays: dict[str, Any] = {}
         for name, rows in self.rows.items():
             array = rows.finish(len(self.stops) if name == "residual" else None)
             if array is not None:
-                variables[name] = _labelled(name, array)
-        if {"output_projection", "value_vector"} <= set(variables):
-            variables["output_projection"] = _as_wide(variables["output_projection"], variables["value_vector"][1].shape[-1])
+                arrays[name] = self._labelled(name, array)
+        if {"output_projection", "value_vector"} <= set(arrays):
+            arrays["output_projection"] = _as_wide(arrays["output_projection"], arrays["value_vector"][1].shape[-1])
         if self.same_width:
-            variables = {
-                name: (tuple("d_head" if d == "d_value" else d for d in dims), a) for name, (dims, a) in variables.items()
-            }
-        return xr.Dataset(variables, coords=self._coords(variables))
+            arrays = {name: (tuple("d_head" if d == "d_value" else d for d in dims), a) for name, (dims, a) in arrays.items()}
+        return xr.Dataset(arrays, coords=self._coords(arrays))
 
-    def _coords(self, variables: dict[str, Any]) -> dict[str, Any]:
-        sizes = {d: n for dims, a in variables.values() for d, n in zip(dims, a.shape, strict=True)}
+    def _labelled(self, name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+        dims = ("stop" if name == "residual" else "layer", *self.dims(name))
+        return (dims, array) if name in SHARED else _arranged(dims, array)
+
+    def _coords(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        sizes = {d: n for dims, a in arrays.values() for d, n in zip(dims, a.shape, strict=True)}
         coords: dict[str, Any] = {d: np.arange(sizes[d]) for d in ("stop", "head", "query", "key", "sequence") if d in sizes}
         coords["layer"] = np.arange(len(self.layers))
         coords["status"] = ("layer", np.array([layer.status for layer in self.layers]))
         coords["placement"] = ("layer", np.array([layer.placement for layer in self.layers]))
         coords["score_scale"] = ("layer", np.array([self.scales.get(i, np.nan) for i in range(len(self.layers))]))
+        if self.ranked:
+            coords["ranked_by"] = ("layer", np.array([self.ranked.get(i, "") for i in range(len(self.layers))]))
+        if "kind" in sizes:
+            coords["kind"] = list(KINDS)
+        if "band" in sizes:
+            coords["band"] = list(BANDS[: sizes["band"]])
         if "stop" in sizes:
             coords["stop_layer"] = ("stop", np.array([layer for layer, _ in self.stops]))
             coords["stop_part"] = ("stop", np.array([part for _, part in self.stops]))
@@ -194,48 +278,18 @@ def _as_wide(projection: tuple[tuple[str, ...], np.ndarray], width: int) -> tupl
     return dims, rows
 
 
-def _labelled(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    if name in SHARED:
-        return ("layer", *DIMS[name]), array
-    return _arranged(("stop", "query", "d_model") if name == "residual" else ("layer", *DIMS[name]), array)
-
-
 def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Rows come as `[row, sequence, ...]`: put the sequence first, or take the only one."""
     return (("sequence", *dims), array.swapaxes(0, 1)) if array.shape[1] > 1 else (dims, array[:, 0])
 
 
-def _kept_factor(heard: HeardRun) -> Callable[[], Tensor] | None:
-    """The factor of a branch's Gram matrix, kept with its projection where nothing else is in the matrix."""
-    if heard.step.projected.ops or heard.step.norm is not None or heard.told.projections:
-        return None
-    return lambda: remembered(heard.module, f"gram {heard.told.value.dtype}", lambda: gram_factor(heard.matrix).to(heard.matrix))
-
-
-def value_norms(
-    value: Float[Tensor, "batch kv_head key d_value"],
-    matrix: Float[Tensor, "head d_value d_model"],
-    factor: Callable[[], Float[Tensor, "head d_value d_value"]] | None = None,
-) -> Float[Tensor, "batch head key"]:
-    """Norm of `value[k] @ W_O[h]` per query head and key.
-
-    For many keys through a factor of W_O's Gram matrix, which is d_value wide instead of d_model; `factor` may give one kept
-    from an earlier run.
-    """
-    batch, groups, keys, width = value.shape
-    if batch * keys > 2 * width:
-        matrix = (gram_factor(matrix) if factor is None else factor()).to(value.dtype)
-    side = matrix.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # the heads of a group beside each other
-    told = (value @ side).unflatten(-1, (matrix.shape[0] // groups, -1))
-    return told.norm(dim=-1).transpose(2, 3).reshape(batch, -1, keys)
-
-
-def builders(anatomy: Anatomy, names: frozenset[str]) -> dict[str, list[StackBuilder]]:
+def builders(anatomy: Anatomy, names: frozenset[str], *, streaming: bool = False, pieces: Pieces | None = None) -> dict[str, list[StackBuilder]]:
     """For each stack its builder, one for what edits let it hear, and one more where it listens to another sequence."""
     result: dict[str, list[StackBuilder]] = {}
     for stack in anatomy.stacks:
         layers = anatomy.stack(stack)
-        result[stack] = [StackBuilder(layers, names), StackBuilder(layers, names, outside=True)]
+        make = partial(StackBuilder, layers, names, streaming=streaming, pieces=pieces)
+        result[stack] = [make(), make(outside=True)]
         if any(step.cross for layer in layers for step in layer.heard):
-            result[stack].append(StackBuilder(layers, names, cross=True))
+            result[stack].append(make(cross=True))
     return result

@@ -6,11 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sociogram.core.errors import InputError, MemoryLimitError
+from sociogram.watch.streamed import BANDS
 
 ENTRIES = ("attention_out", "mlp_out", "bias", "rescaling", "opaque", "edited")
 DEFAULT = ("residual", "weights", "value_norm", "value_vector", *ENTRIES)
-QKV = ("query_vector", "key_vector", "value_vector", "output_projection", "log_sum_exp")
-NAMES = tuple(dict.fromkeys((*DEFAULT, *QKV)))
+QKV = ("query_vector", "key_vector", "value_vector", "output_projection", "lse")
+STREAM = (
+    "residual", "value_norm", "value_vector", "top_key", "top_attention", "top_message", "kept_share", "entropy", "self_share",
+    "first_share", "distance", "lse", "message_sum", "received", "influence", "edge_count", "sink_weight", "bias", "edited",
+)  # fmt: skip
+STREAMED = frozenset(STREAM) - {"residual", "value_norm", "value_vector", "lse", "sink_weight", *ENTRIES}
+"""Variables for which attention calls are read in blocks of readers."""
+NAMES = tuple(dict.fromkeys((*DEFAULT, *QKV, *STREAM)))
 
 Keep = str | tuple[str, ...]
 
@@ -18,8 +25,8 @@ Keep = str | tuple[str, ...]
 def kept_names(keep: Keep) -> frozenset[str]:
     """The variables that a `keep` stands for.
 
-    `"default"` keeps the account, `"qkv"` the account with queries, keys and output projections; a tuple names variables (and
-    may hold these two words).
+    `"default"` keeps the account, `"qkv"` the account with queries, keys and output projections, `"stream"` what long contexts
+    leave room for; a tuple names variables (and may hold these words).
 
     Raises:
         InputError: an unknown name.
@@ -31,13 +38,20 @@ def kept_names(keep: Keep) -> frozenset[str]:
             names |= set(DEFAULT)
         elif word == "qkv":
             names |= {*DEFAULT, *QKV}
+        elif word == "stream":
+            names |= set(STREAM)
         elif word in NAMES:
             names.add(word)
         else:
             raise InputError(
-                f'keep={keep!r}: {word!r} is nothing to keep. Choose "default", "qkv", or names from {", ".join(NAMES)}.'
+                f'keep={keep!r}: {word!r} is nothing to keep. Choose "default", "qkv", "stream", or names from {", ".join(NAMES)}.'
             )
     return frozenset(names)
+
+
+def is_streaming(names: Iterable[str]) -> bool:
+    """Whether attention calls are read in blocks of readers."""
+    return not STREAMED.isdisjoint(names)
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,8 @@ class Extent:
     heads: int
     d_head: int
     d_model: int
+    kv_heads: int = 0
+    top: int = 8
 
 
 def bytes_of(names: Iterable[str], extent: Extent, width: int = 4) -> dict[str, int]:
@@ -62,10 +78,17 @@ def bytes_of(names: Iterable[str], extent: Extent, width: int = 4) -> dict[str, 
         "residual": e.sequences * e.stops * e.queries * e.d_model,
         "weights": per_token * e.heads * e.keys,
         "value_norm": e.sequences * e.layers * e.heads * e.keys,
-        "log_sum_exp": per_token * e.heads,
+        "lse": per_token * e.heads,
         "output_projection": e.layers * e.heads * e.d_head * e.d_model,
     }
     sizes |= dict.fromkeys(("query_vector", "key_vector", "value_vector"), per_token * e.heads * e.d_head)
+    per_key = e.sequences * e.layers * e.heads * e.keys
+    sizes |= dict.fromkeys(("entropy", "self_share", "first_share", "distance", "message_sum", "kept_share"), per_token * e.heads)
+    sizes |= dict.fromkeys(("top_key", "top_attention", "top_message"), per_token * e.heads * e.top)
+    sizes |= dict.fromkeys(("received", "influence"), per_key * len(BANDS))
+    if is_streaming(names):
+        sizes["value_vector"] = e.sequences * e.layers * e.kv_heads * e.keys * e.d_head
+    sizes |= dict.fromkeys(("edge_count", "sink_weight"), 0)
     sizes |= dict.fromkeys(("attention_out", "mlp_out"), per_token * e.d_model)
     sizes |= dict.fromkeys(("bias", "rescaling", "opaque", "edited"), 0)  # counted where a family has them: see `check_memory`
     return {name: sizes[name] * width for name in names}
@@ -91,10 +114,11 @@ def check_memory(needs: Mapping[str, int], limit: int | None, keep: Keep) -> Non
     largest = sorted(needs, key=lambda name: -needs[name])
     parts = ", ".join(f"{name} {readable(needs[name])}" for name in largest[:3] if needs[name])
     rest = tuple(name for name in DEFAULT if name in needs and name != largest[0])
+    long = ' Or keep="stream", which holds nothing of the size tokens x tokens.' if largest[0] == "weights" else ""
     raise MemoryLimitError(
         f"record(..., keep={keep!r}) would take {readable(total)} ({parts}), more than the {readable(allowed)} allowed. "
         f"Record fewer tokens, keep less (without {largest[0]}: keep={rest!r} takes {readable(total - needs[largest[0]])}), "
-        f"or raise memory_limit (bytes)."
+        f"or raise memory_limit (bytes).{long}"
     )
 
 

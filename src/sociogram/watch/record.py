@@ -23,14 +23,25 @@ from sociogram.models.verify import closings
 from sociogram.watch.access import CROSS, OUTSIDE
 from sociogram.watch.account import name_the_gap
 from sociogram.watch.build import StackBuilder, builders
-from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory, kept_names
+from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory, is_streaming, kept_names
 from sociogram.watch.predictions import shown
 from sociogram.watch.provenance import FORMAT, described
 from sociogram.watch.recording import Recording
-from sociogram.watch.tokens import stack_tokens
+from sociogram.watch.stream import Streamer
+from sociogram.watch.streamed import Wanted, checked
+from sociogram.watch.told import CHOICE, COLUMNS
+from sociogram.watch.tokens import padding_of, stack_tokens
 
 
-def record(model: Model, what: Promptable, *, keep: Keep = "default", memory_limit: int | None = None) -> Recording:
+def record(
+    model: Model,
+    what: Promptable,
+    *,
+    keep: Keep = "default",
+    top: int = 8,
+    by: str = "message",
+    memory_limit: int | None = None,
+) -> Recording:
     """Run `model` once on `what` and record who told what to whom.
 
     The model runs its own, unchanged forward pass; only its attention function is ours, for the duration of the run. No
@@ -41,7 +52,9 @@ def record(model: Model, what: Promptable, *, keep: Keep = "default", memory_lim
         what: a text, a list of texts, chat messages, ids `[T]` or `[batch, T]`, or a dict of the model's own inputs.
         keep: `"default"` (the account: residual stream, attention weights, value norms, value vectors and the other entries),
             `"qkv"` (also queries, keys and output projections, so that worksheets and message vectors work without the
-            model), or a tuple of variable names.
+            model), `"stream"` (long contexts: nothing of the size tokens x tokens, see below), or a tuple of variable names.
+        top: with `keep="stream"`, how many strongest keys of each reader and head to keep.
+        by: what makes a key strong: `"message"` (the norm of what it told) or `"attention"` (its weight).
         memory_limit: bytes the recording may take; half of the free memory when left out.
 
     Returns:
@@ -55,7 +68,7 @@ def record(model: Model, what: Promptable, *, keep: Keep = "default", memory_lim
 
     Misleads: attention weights alone say who was *looked at*, not what was *told*; use messages (`rec.edges()`).
     """
-    return record_under(model, what, keep=keep, memory_limit=memory_limit, editors=None)
+    return record_under(model, what, keep=keep, wanted=Wanted(top, by), memory_limit=memory_limit, editors=None)
 
 
 def record_under(
@@ -63,17 +76,18 @@ def record_under(
     what: Promptable,
     *,
     keep: Keep,
+    wanted: Wanted,
     memory_limit: int | None,
     editors: Callable[[Mapping[str, Tensor]], Sequence[Editor]] | None,
 ) -> Recording:
     """`record`, of a run that is edited while it happens; see `steering`. What is recorded is what was used."""
-    names = kept_names(keep)
+    names, wanted = kept_names(keep), checked(wanted)
     inputs = model.encode(what)
     anatomy = model.find_anatomy(inputs)
     _refuse_unseen(model, anatomy)
-    check_memory(_needs(model, anatomy, inputs, names), memory_limit, keep)
-    stacks = builders(anatomy, names)
-    output = _run(model, anatomy, inputs, stacks, names, () if editors is None else editors(inputs))
+    check_memory(_needs(model, anatomy, inputs, names, wanted), memory_limit, keep)
+    stacks = builders(anatomy, names, streaming=is_streaming(names))
+    output = _run(model, anatomy, inputs, stacks, names, wanted, () if editors is None else editors(inputs))
     tree = _tree(model, anatomy, inputs, stacks, names)
     if isinstance(what, str):
         tree.attrs["text"] = what
@@ -119,6 +133,7 @@ def _run(
     inputs: dict[str, Tensor],
     stacks: dict[str, list[StackBuilder]],
     names: frozenset[str],
+    wanted: Wanted,
     editors: Sequence[Editor],
 ) -> Any:
     def take(run: LayerRun) -> None:
@@ -129,10 +144,29 @@ def _run(
     def place(layer: Layer, call: AttentionCall) -> Tensor | None:
         return stacks[layer.stack][0].place(layer, call)
 
-    reader = Reader(model.hf, anatomy, take, totals="log_sum_exp" in names, place=place)
+    streamer = _streamer(model, anatomy, inputs, names, wanted)
+    weights = streamer is None or "weights" in names
+    reader = Reader(model.hf, anatomy, take, weights=weights, totals="lse" in names, place=place, streamer=streamer)
     with torch.no_grad(), watching(model.hf, [reader], editors) as session:
         reader.attach(session)
         return model.hf(**forward_arguments(model.hf, inputs))
+
+
+def _streamer(
+    model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: frozenset[str], wanted: Wanted
+) -> Streamer | None:
+    """Who reads the calls in blocks, if something is kept that is read so."""
+    if not is_streaming(names):
+        return None
+    if any(len(step.calls) > 1 for layer in anatomy.layers if not layer.problem for step in layer.heard):
+        raise UnsupportedModelError(
+            f"{type(model.hf).__name__} splits the tokens of a layer among several attention calls, which are not read in blocks: "
+            'record with keep="default"'
+        )
+    choice, columns = not names.isdisjoint(CHOICE), not names.isdisjoint(COLUMNS)
+    wanted = Wanted(wanted.top if choice else 0, wanted.by, columns)
+    tokens = max((length for _, *lengths in [_lengths(anatomy, inputs, list(anatomy.lengths))] for length in lengths), default=0)
+    return Streamer(model.hf, wanted, tokens, padding_of(anatomy, inputs))
 
 
 CHECKED = 16
@@ -151,7 +185,9 @@ def _check(run: LayerRun) -> None:
             raise name_the_gap(run.layer, group.group.label, closing)
 
 
-def _needs(model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, int]:
+def _needs(
+    model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: frozenset[str], wanted: Wanted
+) -> dict[str, int]:
     """Bytes by variable over all stacks: for texts from their length, for other inputs from the pass that found the anatomy."""
     width = 8 if model.dtype == torch.float64 else 4
     needs: dict[str, int] = {}
@@ -160,10 +196,10 @@ def _needs(model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], names: 
         calls = [name for layer in layers for name in layer.calls]
         if not calls:
             continue
-        heads, _, d_head, _ = (max(column) for column in zip(*(anatomy.heads[name] for name in calls), strict=True))
+        heads, groups, d_head, _ = (max(column) for column in zip(*(anatomy.heads[name] for name in calls), strict=True))
         sequences, queries, keys = _lengths(anatomy, inputs, calls)
         stops = sum(len(layer.groups) for layer in layers) + 1
-        extent = Extent(sequences, len(layers), stops, queries, keys, heads, d_head, anatomy.widths[stack])
+        extent = Extent(sequences, len(layers), stops, queries, keys, heads, d_head, anatomy.widths[stack], groups, wanted.top)
         for name, size in bytes_of(names, extent, width).items():
             needs[name] = needs.get(name, 0) + size
     return needs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,40 +27,54 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 class Rows:
-    """A `[row, ...]` array whose rows arrive one by one. Rows that never arrive, and what a smaller row leaves over, are NaN."""
+    """A `[row, ...]` array whose rows arrive one by one, whole or in pieces.
 
-    def __init__(self, rows: int) -> None:
-        """Expect `rows` rows."""
+    Rows that never arrive, and what a smaller row leaves over, are `fill`.
+    """
+
+    def __init__(self, rows: int, *, lengths: Mapping[int, int] | None = None, fill: float = float("nan")) -> None:
+        """Expect `rows` rows; `lengths`: axes of a row along which it arrives in pieces, and how long they will be."""
         self._rows = rows
+        self._lengths = dict(lengths or {})
+        self._fill = fill
         self._array: Tensor | None = None
         self._filled: set[int] = set()
 
     def place(self, row: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
         """The memory of one row, zeros, to be filled by whoever computes it and then given to `put`; None if it would not fit."""
+        if self._lengths:
+            return None
         if self._array is None:
             self._array = _zeros((self._rows, *shape), dtype)
         fits = tuple(self._array.shape[1:]) == shape and self._array.dtype == dtype and row not in self._filled
         return self._array[row] if fits else None
 
-    def put(self, row: int, value: Tensor) -> None:
-        """Copy one row in (unless it is there already), growing the array if the row is larger than any before."""
-        value = as_float(value)
+    def put(self, row: int, value: Tensor, at: Mapping[int, int] | None = None, *, add: bool = False) -> None:
+        """Copy one row in (unless it is there already), growing the array if the row is larger than any before.
+
+        A piece says where it begins along the axes of pieces (`at`); with `add` it is added to what is there.
+        """
+        value, starts = as_float(value), dict(at or {})
+        shape = tuple(max(extent, self._lengths.get(axis, 0)) for axis, extent in enumerate(value.shape))
         if self._array is None:
-            self._array = _zeros((self._rows, *value.shape), value.dtype)
+            self._array = _zeros((self._rows, *shape), value.dtype)
+        fresh = row not in self._filled
         self._filled.add(row)
         if value.data_ptr() == self._array[row].data_ptr():
             return
-        shape = tuple(map(max, zip(value.shape, self._array.shape[1:], strict=True)))
-        if shape != tuple(self._array.shape[1:]):
-            self._grow(shape)
+        most = tuple(map(max, zip(shape, self._array.shape[1:], strict=True)))
+        if most != tuple(self._array.shape[1:]):
+            self._grow(most)
         target = self._array[row]
-        if value.shape != target.shape:
-            target.fill_(float("nan"))
-        target[tuple(slice(extent) for extent in value.shape)] = value
+        if fresh and shape != tuple(target.shape):
+            target.fill_(self._fill)
+            target[tuple(slice(extent) for extent in shape)] = 0
+        where = tuple(slice(starts.get(i, 0), starts.get(i, 0) + extent) for i, extent in enumerate(value.shape))
+        target[where] = target[where] + value if add else value
 
     def _grow(self, shape: tuple[int, ...]) -> None:
         assert self._array is not None
-        larger = torch.full((self._rows, *shape), float("nan"), dtype=self._array.dtype)
+        larger = torch.full((self._rows, *shape), self._fill, dtype=self._array.dtype)
         larger[tuple(slice(extent) for extent in self._array.shape)] = self._array
         self._array = larger
 
@@ -68,5 +84,5 @@ class Rows:
             return None
         whole = self._array[:rows]
         for row in set(range(len(whole))) - self._filled:
-            whole[row] = float("nan")
+            whole[row] = self._fill
         return whole.numpy()

@@ -50,7 +50,7 @@ def used_cells(sheet: Sheet, rec: Recording, layer: int, head: int, place: int, 
 def masked_cells(sheet: Sheet, data: xr.Dataset, place: int, keys: list[int]) -> None:
     """Position bias, soft cap and additive masks, as the difference between the softmax's own scores and the scaled products."""
     weights = data["weights"].isel(query=place).values
-    total = float(data["log_sum_exp"].isel(query=place))
+    total = float(data["lse"].isel(query=place))
     scores = np.log(weights[keys].astype(np.float64)) + total
     extra = scores - np.array([sheet.cells[f"scaled[{i}]"].value for i in keys])
     size = np.abs(scores).max() + 1.0

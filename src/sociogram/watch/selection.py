@@ -15,12 +15,11 @@ from torch import Tensor
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.watch.account import Messages
 from sociogram.watch.edges import COLUMNS, WEIGHTS, EdgeNumbers
+from sociogram.watch.streamed import KINDS
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
 
-KINDS = ("between", "first", "itself")
-"""Kinds of edges: between different tokens; from the first token (which soaks up attention) to others; from a token to itself."""
 _SHARES = (0.5, 0.15, 0.15)
 _LAST = 0.2
 """Of each weight's and layer's budget so much is kept for what the last token hears from others: it is what pages show first."""

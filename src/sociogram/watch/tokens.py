@@ -98,3 +98,14 @@ def _text(model: Model, inputs: Mapping[str, Tensor], shape: tuple[int, int], *,
         if ids is not None and tuple(ids.shape) == shape:
             return Named.from_ids(model, ids, inputs.get(masks[name]))
     return None
+
+
+def padding_of(anatomy: Anatomy, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`[batch, token]` for each stack whose tokens are partly padding: which are real."""
+    found: dict[str, Tensor] = {}
+    for stack in anatomy.stacks:
+        listens = any(step.cross for layer in anatomy.stack(stack) for step in layer.heard)
+        mask = inputs.get("decoder_attention_mask" if listens and "decoder_input_ids" in inputs else "attention_mask")
+        if mask is not None and mask.ndim == 2 and not bool(mask.all()):
+            found[stack] = mask.bool()
+    return found

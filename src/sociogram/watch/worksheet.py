@@ -114,7 +114,7 @@ def worksheet(rec: Recording, layer: int, head: int, query: Address) -> Workshee
 
 
 def _with_vectors(rec: Recording) -> Recording:
-    needed = {"query_vector", "key_vector", "log_sum_exp"}
+    needed = {"query_vector", "key_vector", "lse"}
     if needed <= set(rec.dataset.data_vars):
         return rec
     if rec.model is None:

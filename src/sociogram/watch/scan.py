@@ -1,0 +1,139 @@
+"""One sequence's attention call read by the fused kernel, block after block of readers, by as many threads as torch may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sociogram.models.attention import AttentionCall, masked_scores, sink_column
+from sociogram.models.masks import LazyMask
+from sociogram.models.rows import is_plain, some_rows
+from sociogram.watch.pool import share_out, workers
+from sociogram.watch.rowwise import Standing
+from sociogram.watch.streamed import KINDS, NUMBERS, Wanted
+
+HALF = (torch.float16, torch.bfloat16)
+_ROWS = 192
+"""So many rows (readers times heads of a group) are read together: enough for the product to be fast, few enough for the cache."""
+
+
+def can_scan(call: AttentionCall) -> bool:
+    """Whether the kernel can read a call: float32 or less, on the CPU, one softmax, no keys from outside."""
+    if call.query.device.type != "cpu" or call.query.dtype not in (torch.float32, *HALF) or call.outside or call.dropout:
+        return False
+    try:
+        import numba  # noqa: F401
+    except ImportError:  # no wheel for this Python yet
+        return False
+    return True
+
+
+class Scan:
+    """The reading of one sequence's call; after `run` the arrays hold what was found.
+
+    Attributes:
+        output: `[1, query, head, d_value]`, as the model wants it.
+        numbers, keys, attention, columns, edges: as in `streamed.Streamed`, of one sequence.
+    """
+
+    def __init__(
+        self,
+        call: AttentionCall,
+        sizes: Float[Tensor, "head key"],
+        wanted: Wanted,
+        bands: tuple[int, ...],
+        at: Standing,
+        real: Bool[Tensor, " query"],
+    ) -> None:
+        """Of a call of one sequence; `wanted.by` says whether the value norms take part in the ranking."""
+        self.dtype = call.query.dtype
+        if self.dtype in HALF:
+            call = replace(call, query=call.query.float(), key=call.key.float(), value=call.value.float())
+        self.call, self.at, self.real = call, at, real.numpy()
+        _, self.heads, self.queries, _ = call.query.shape
+        self.count = call.key.shape[2]
+        self.sizes = np.ascontiguousarray(sizes.float().numpy())
+        tiny = np.finfo(np.float32).tiny
+        self.extra = np.log(np.maximum(self.sizes, tiny)) if wanted.by == "message" else np.zeros_like(self.sizes)
+        self.bands = np.array(bands, dtype=np.int64)
+        self.plain = is_plain(call) and isinstance(call.mask, LazyMask) and call.mask.rule.to_itself
+        self.sinks = _sinks(call)
+        self._key, self._value = call.key[0].transpose(1, 2), call.value[0]
+        self._query = call.query[0] * call.scale
+        self._space(wanted)
+
+    def _space(self, wanted: Wanted) -> None:
+        threads = workers()
+        self.output = torch.empty(1, self.queries, self.heads, self.call.value.shape[-1])
+        self.keys = np.full((self.heads, self.queries, wanted.top), -1, dtype=np.int32)
+        self.attention = np.zeros((self.heads, self.queries, wanted.top), dtype=np.float32)
+        self._numbers = np.empty((self.heads, len(NUMBERS) + 1, self.queries), dtype=np.float32)
+        bands = len(self.bands) if wanted.columns else 0
+        self._columns = np.zeros((threads, self.heads, bands, self.count), dtype=np.float32)
+        self._edges = np.zeros((threads, self.heads, len(KINDS)), dtype=np.int64)
+
+    def run(self) -> Scan:
+        """Read all blocks, the long ones first."""
+        rows = max(1, min(_ROWS // self.call.group, 128))
+        share_out(list(range(0, self.queries, rows)), lambda starts, worker: self._work(starts, worker, rows))
+        self.keys[self.attention == 0] = -1
+        self.numbers, self.columns = self._numbers[:, : len(NUMBERS)], self._columns.sum(0)
+        self.edges = self._edges.sum(0)
+        self.output = self.output.to(self.dtype)
+        return self
+
+    def _work(self, starts: Iterator[int], worker: int, rows: int) -> None:
+        space = torch.empty(self.call.group * min(rows, self.queries) * self.count)
+        for start in starts:
+            self._block(start, min(start + rows, self.queries), worker, space)
+
+    def _block(self, start: int, stop: int, worker: int, space: Tensor) -> None:
+        own = -1 if self.at.own is None else self.at.own
+        scores, first = (None, 0) if self.plain else self._open_scores(start, stop)
+        last = own + stop if scores is None else first + scores.shape[2]
+        counts = np.arange(own + start + 1, own + stop + 1) if scores is None else np.full(stop - start, last - first)
+        for group in range(self._value.shape[0]):
+            heads = slice(group * self.call.group, (group + 1) * self.call.group)
+            part = self._dots(heads, group, start, stop, last, space) if scores is None else scores[heads]
+            self._read(part, counts, heads.start, start, first, own + start, worker)
+            mixed = (part.view(-1, last - first) @ self._value[group, first:last]).view(self.call.group, stop - start, -1)
+            factor = torch.from_numpy(self._numbers[heads, len(NUMBERS), start:stop])
+            self.output[0, start:stop, heads] = (mixed * factor[..., None]).transpose(0, 1)
+
+    def _dots(self, heads: slice, group: int, start: int, stop: int, last: int, space: Tensor) -> Tensor:
+        """Scores of a group of heads where the mask is nothing but "no key behind the reader"."""
+        rows = self._query[heads, start:stop].flatten(0, 1)
+        out = space[: rows.shape[0] * last].view(rows.shape[0], last)
+        return torch.mm(rows, self._key[group, :, :last], out=out).view(self.call.group, stop - start, last)
+
+    def _open_scores(self, start: int, stop: int) -> tuple[Tensor, int]:
+        """Scores under whatever the model does to them, `[head, row, key]`, and the number of their first key."""
+        from sociogram.watch.fused import HIDDEN
+
+        few, first = some_rows(self.call, start, stop)
+        return masked_scores(few)[0].float().clamp_(min=float(HIDDEN)).contiguous(), first
+
+    def _read(self, scores: Tensor, counts: np.ndarray, head: int, start: int, first: int, own: int, worker: int) -> None:
+        from sociogram.watch.fused import read_rows
+
+        read_rows(
+            scores.numpy(), counts, self.real, head, start, first, own, self.at.first, self.at.own is not None, self.sizes,
+            self.extra, self.sinks, self.bands, self._columns[worker], self.keys, self.attention, self._numbers,
+            self._edges[worker],
+        )  # fmt: skip
+
+
+def _sinks(call: AttentionCall) -> np.ndarray:
+    """A score per head and reader that takes part in the softmax and tells nothing."""
+    from sociogram.watch.fused import HIDDEN
+
+    _, heads, queries, _ = call.query.shape
+    if call.sink is None:
+        return np.full((heads, queries), HIDDEN, dtype=np.float32)
+    column = sink_column(call, call.query[..., :1].float())
+    return np.ascontiguousarray(column[0, :, :, 0].clamp(min=float(HIDDEN)).numpy())

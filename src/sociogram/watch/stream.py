@@ -1,0 +1,208 @@
+"""Attention calls read in blocks of readers: exact, in one pass, and nothing of the size tokens x tokens ever exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sociogram.models.anatomy import Heard
+from sociogram.models.attention import AttentionCall, mix
+from sociogram.models.branch import effective_matrix
+from sociogram.models.frozen import remembered
+from sociogram.models.masks import LazyMask
+from sociogram.models.rows import rows_of, some_rows
+from sociogram.watch.account import gram_factor
+from sociogram.watch.norms import value_norms
+from sociogram.watch.rowwise import Standing, columns_of, edges_of, numbers_of, strongest
+from sociogram.watch.scan import Scan, can_scan
+from sociogram.watch.streamed import Streamed, Wanted, bands_for
+
+_BYTES = {"cpu": 16_000_000, "other": 256_000_000}
+"""How large a block of scores may be in torch."""
+
+Rows = Callable[[int, int], tuple[Tensor, Tensor | None, Tensor, Tensor, int]]
+"""Weights, sink weights, log-sum-exp, output and first key of the readers from one number to another."""
+
+
+@dataclass(eq=False)
+class Streamer:
+    """Reads the attention calls of one run.
+
+    Attributes:
+        model: the transformers model.
+        wanted: what to keep.
+        tokens: how many tokens each stack's sequences will have; decides the bands of distance.
+        real: `[batch, token]` per stack, which tokens are no padding; stacks without padding are left out.
+        past: how many tokens the cache held before this pass.
+    """
+
+    model: nn.Module
+    wanted: Wanted
+    tokens: int
+    real: Mapping[str, Tensor]
+    past: int = 0
+
+    def listen(self, stack: str, step: Heard, call: AttentionCall) -> tuple[Float[Tensor, "batch query head d_value"], Streamed]:
+        """Compute a call in blocks: its output, and what is kept of it."""
+        return self._each(stack, step, call, self._scanned if can_scan(call) else self._in_torch)
+
+    def read(self, stack: str, step: Heard, call: AttentionCall, weights: Tensor, sink: Tensor | None, output: Tensor) -> Streamed:
+        """What is kept of a call whose weights exist, because an edit made them or because they are kept."""
+
+        def whole(number: int) -> Rows:
+            def rows(start: int, stop: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor, int]:
+                here = (slice(number, number + 1), slice(None), slice(start, stop))
+                part = weights[here]
+                unknown = part.new_full(part.shape[:-1], torch.nan)
+                return part, None if sink is None else sink[here], unknown, output[number : number + 1, start:stop], 0
+
+            return rows
+
+        numbers = iter(range(len(weights)))
+        return self._each(stack, step, call, lambda one, *rest: self._in_torch(one, *rest, rows=whole(next(numbers))))[1]
+
+    def _each(self, stack: str, step: Heard, call: AttentionCall, way: Callable[..., tuple[Tensor, Streamed]]) -> tuple[Tensor, Streamed]:
+        """One sequence after the other, joined."""
+        by = "attention" if step.gated else self.wanted.by
+        wanted = replace(self.wanted, by=by)
+        sizes = self._sizes(step, call)
+        found = [
+            way(_sequence(call, i), sizes[i], wanted, self._standing(step, call, i), self._real(stack, step, call, i))
+            for i in range(len(call.query))
+        ]
+        outputs, streamed = zip(*found, strict=True)
+        if len(found) == 1:
+            return found[0]
+        return torch.cat(outputs), _joined(list(streamed))
+
+    def _sizes(self, step: Heard, call: AttentionCall) -> Float[Tensor, "batch head own_key"]:
+        """Value norms of the sequence's own keys."""
+        value = call.value[:, :, : call.keys]
+        heads = call.query.shape[1]
+        matrix = effective_matrix(self.model, step, heads * value.shape[-1], call.projections).to(value).unflatten(0, (heads, -1))
+        factor: Callable[[], Tensor] | None = None
+        if not (step.projected.ops or step.norm or call.projections):
+            module = self.model.get_submodule(step.projection)
+            factor = partial(remembered, module, f"gram {value.dtype}", lambda: gram_factor(matrix).to(matrix))
+        return value_norms(value, matrix, factor)
+
+    def _standing(self, step: Heard, call: AttentionCall, number: int) -> Standing:
+        own = None if step.cross else call.keys - call.query.shape[2]
+        before = 0 if step.cross else self.past - (call.keys - call.query.shape[2])  # keys that a window's cache let go
+        padding = call.mask.rule.padding if isinstance(call.mask, LazyMask) else None
+        first = 0 if padding is None else int(padding[number].int().argmax())
+        return Standing(own, first - before)
+
+    def _real(self, stack: str, step: Heard, call: AttentionCall, number: int) -> Bool[Tensor, " query"]:
+        queries = call.query.shape[2]
+        known = self.real.get(stack)
+        if known is None or known.shape[1] < self.past + queries:
+            return torch.ones(queries, dtype=torch.bool, device=call.query.device)
+        return known[number, self.past : self.past + queries].bool().to(call.query.device)
+
+    def _bands(self, at: Standing) -> tuple[int, ...]:
+        return bands_for(self.tokens, own=at.own is not None)
+
+    def _scanned(
+        self, call: AttentionCall, sizes: Tensor, wanted: Wanted, at: Standing, real: Tensor
+    ) -> tuple[Tensor, Streamed]:
+        found = Scan(call, sizes, wanted, self._bands(at), at, real).run()
+        arrays = (found.numbers, found.keys, found.attention, found.columns, found.edges)
+        numbers, keys, attention, columns, edges = (torch.from_numpy(array)[None] for array in arrays)
+        again = partial(self._columns_again, call, at, real)
+        return found.output, Streamed(numbers, keys, attention, columns, edges, sizes[None], None, wanted.by, again)
+
+    def _in_torch(
+        self, call: AttentionCall, sizes: Tensor, wanted: Wanted, at: Standing, real: Tensor, *, rows: Rows | None = None
+    ) -> tuple[Tensor, Streamed]:
+        rows = partial(_rows, call) if rows is None else rows
+        bands = self._bands(at) if wanted.columns else ()
+        columns = sizes.new_zeros(1, len(sizes), len(bands), sizes.shape[-1], dtype=_wide(sizes.dtype))
+        edges = torch.zeros(1, len(sizes), 3, dtype=torch.int64, device=sizes.device)
+        parts: list[tuple[Tensor, ...]] = []
+        for start, stop in _blocks(call):
+            weights, sink, total, output, first = rows(start, stop)
+            own = weights[..., : call.keys - first] if call.outside else weights
+            here = sizes[None, :, first : first + own.shape[-1]]
+            standing = replace(at, own=None if at.own is None else at.own + start)
+            numbers = numbers_of(weights, sink, total, here, standing, first)
+            ranks = own * here[:, :, None] if wanted.by == "message" else own
+            parts.append((output, numbers, *strongest(own, ranks, wanted.top, first), weights[..., own.shape[-1] :]))
+            edges += edges_of(own, real[None, start:stop], standing, first)
+            if bands:
+                given = columns_of(own, real[None, start:stop].to(own.dtype), standing, first, bands)
+                columns[..., first : first + own.shape[-1]] += given
+        output, numbers, keys, attention, outside = (torch.cat(p, dim) for p, dim in zip(zip(*parts, strict=True), (1, 3, 2, 2, 2), strict=True))
+        again = partial(self._columns_again, call, at, real, rows=rows)
+        told = outside if call.outside else None
+        return output, Streamed(numbers, keys, attention, columns, edges, sizes[None], told, wanted.by, again)
+
+    def _columns_again(
+        self, call: AttentionCall, at: Standing, real: Tensor, factor: Float[Tensor, "1 query"], rows: Rows | None = None
+    ) -> Float[Tensor, "1 head band key"]:
+        rows = partial(_rows, call) if rows is None else rows
+        bands = self._bands(at)
+        columns = factor.new_zeros(1, call.query.shape[1], len(bands), call.keys, dtype=_wide(factor.dtype))
+        for start, stop in _blocks(call):
+            weights, _, _, _, first = rows(start, stop)
+            own = weights[..., : call.keys - first] if call.outside else weights
+            standing = replace(at, own=None if at.own is None else at.own + start)
+            given = columns_of(own, (factor * real)[:, start:stop].to(own.dtype), standing, first, bands)
+            columns[..., first : first + own.shape[-1]] += given
+        return columns
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def _blocks(call: AttentionCall) -> list[tuple[int, int]]:
+    """Where blocks of readers begin and end."""
+    _, heads, queries, _ = call.query.shape
+    room = _BYTES.get(call.query.device.type, _BYTES["other"])
+    rows = max(1, min(queries, room // (4 * heads * call.key.shape[2])))
+    return [(start, min(start + rows, queries)) for start in range(0, queries, rows)]
+
+
+def _rows(call: AttentionCall, start: int, stop: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor, int]:
+    few, first = some_rows(call, start, stop)
+    weights, sink, total = rows_of(few)
+    return weights, sink, total, mix(weights.to(call.value.dtype), few), first
+
+
+def _sequence(call: AttentionCall, number: int) -> AttentionCall:
+    """One sequence of several."""
+    if len(call.query) == 1:
+        return call
+    here = slice(number, number + 1)
+
+    def part(value: Tensor | None) -> Tensor | None:
+        return value if value is None or len(value) == 1 else value[here]
+
+    mask: Tensor | None = call.mask
+    if isinstance(mask, LazyMask):
+        mask = mask.sequence(number)
+    sink = part(call.sink) if call.sink is not None and call.sink.ndim == 4 else call.sink
+    return replace(
+        call, query=call.query[here], key=call.key[here], value=call.value[here], mask=part(mask) if mask is call.mask else mask,
+        bias=part(call.bias), cut=part(call.cut), sink=sink, indices=part(call.indices),
+    )  # fmt: skip
+
+
+def _joined(parts: list[Streamed]) -> Streamed:
+    """Several sequences' findings as one."""
+    arrays = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("numbers", "keys", "attention", "columns", "edges", "sizes")
+    }
+    outside = [part.outside for part in parts if part.outside is not None]
+
+    def again(factor: Tensor) -> Tensor:
+        return torch.cat([part.again(factor[i : i + 1]) for i, part in enumerate(parts)])
+
+    return Streamed(**arrays, outside=torch.cat(outside) if outside else None, by=parts[0].by, again=again)

@@ -146,7 +146,8 @@ def _hidden(scores: Tensor, where: Tensor) -> Tensor:
     return scores.masked_fill(where, -torch.inf) if scores.requires_grad else scores.masked_fill_(where, -torch.inf)
 
 
-def sink_column(call: AttentionCall, scores: Tensor) -> Tensor:
+def sink_column(call: AttentionCall, scores: Tensor) -> Float[Tensor, "batch head query 1"]:
+    """The sink's score for every row of scores."""
     assert call.sink is not None
     sink = call.sink.to(scores)
     if sink.ndim <= 1:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from sociogram.models.seam import Session, unwatched
 from sociogram.models.trace import Site, Trace, at_slot
 
 
+@runtime_checkable
 class InBlocks(Protocol):
     """Somebody who reads attention calls without ever holding all of their weights."""
 
@@ -72,8 +73,8 @@ class Reader:
         return bool(self._sites & self.anatomy.overwritten)
 
     def wants_weights(self, call: AttentionCall) -> bool:
-        """Weights are wanted for the calls of readable layers."""
-        return self.weights and call.name in self._calls
+        """Weights are wanted for the calls of readable layers, and wherever keys from outside are to be told from the others."""
+        return (self.weights or (bool(call.outside) and self.streamer is None)) and call.name in self._calls
 
     def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
         """Keep what the seam showed until the layer is complete."""
@@ -88,7 +89,7 @@ class Reader:
                 query=query.detach(),
                 key=key.detach(),
                 value=call.value.detach(),
-                weights=None if weights is None or not self.weights else weights.detach(),
+                weights=None if weights is None or (self.streamer and not self.weights) else weights.detach(),
                 sink=None if sink is None else sink.detach(),
                 mixed=output.detach(),
                 scale=call.scale,
@@ -121,6 +122,10 @@ class Reader:
             if (path, "out") in ends:
                 outputs = [s for s in self._sites if s.path == path and s.end == "out"]
                 session.on_output(path, partial(self._left, path, outputs))
+
+    def new_pass(self) -> None:
+        """Modules' calls are counted anew."""
+        self._numbers.clear()
 
     def read_trace(self, trace: Trace) -> None:
         """Take the layers of a pass that was traced, whose tensors are all still there, instead of running it again."""

@@ -29,9 +29,8 @@ class Told:
     """What one attention call showed at the seam, on its way to becoming messages.
 
     `value` has one entry per key/value head; `mixed` is the seam's output, the weighted sum of values (of a sample of readers).
-    `outside` and `projections` say what an edit appended or put in a head's place: see `AttentionCall`. `streamed` is what somebody
-    kept who read the call in blocks, where `weights` were never there; of him only `outside` is asked here, the weights of keys
-    from outside.
+    `outside` and `projections` say what an edit appended or put in a head's place: see `AttentionCall`. `streamed` is what was
+    kept by somebody who read the call in blocks; of it only `outside` is asked here, the weights of keys from outside.
     """
 
     query: Float[Tensor, "batch head query d_head"]

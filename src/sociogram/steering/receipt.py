@@ -25,6 +25,7 @@ from sociogram.steering.residual import Still, StreamEdit
 from sociogram.steering.tally import Tally
 from sociogram.watch.predictions import shown
 from sociogram.watch.record import record_under
+from sociogram.watch.request import Request
 
 if TYPE_CHECKING:
     from sociogram.models.model import Model
@@ -108,7 +109,7 @@ class Receipt:
             return self.steered._editors(given, self.to_come, Tally())[0]
 
         both = [
-            record_under(self.steered.model, dict(self.inputs), keep=("residual",), memory_limit=None, editors=made)
+            record_under(self.steered.model, dict(self.inputs), Request(keep=("residual",)), editors=made)
             for made in (None, editors)
         ]
         return first_departure(departure(*both))

@@ -21,6 +21,7 @@ from sociogram.models.seam import Editor, Session, unwatched, watching
 from sociogram.steering.base import Edit
 from sociogram.steering.compiled import compiled
 from sociogram.steering.editor import PlanEditor
+from sociogram.steering.follower import Follower
 from sociogram.steering.receipt import Receipt, check_landing
 from sociogram.steering.stream import StreamEditor, streamed
 from sociogram.steering.tally import Tally
@@ -28,7 +29,7 @@ from sociogram.steering.written import to_json
 from sociogram.watch.keep import Keep
 from sociogram.watch.record import record_under
 from sociogram.watch.recording import Recording
-from sociogram.watch.streamed import Wanted
+from sociogram.watch.request import Request
 
 T = TypeVar("T")
 _SIMPLE = frozenset(("do_sample", "temperature", "top_k", "top_p", "min_p", "eos_token_id", "pad_token_id", "min_new_tokens"))
@@ -109,8 +110,17 @@ class Steered:
             return self._run(what, 0, lambda inputs, _: self.model.logits(inputs))
         return self._run(what, 0, lambda *_: self.model.logits(what, past=past), past)
 
-    def record(self, what: Promptable, *, keep: Keep = "default", memory_limit: int | None = None) -> Recording:
-        """A recording of the steered run, as `sg.record` makes it; its account is that of what happened.
+    def record(
+        self,
+        what: Promptable,
+        *,
+        keep: Keep = "default",
+        top: int = 8,
+        by: str = "message",
+        generate: int | Mapping[str, Any] = 0,
+        memory_limit: int | None = None,
+    ) -> Recording:
+        """A recording of the steered run, as `sg.record` makes it (see there); its account is that of what happened.
 
         The weights recorded are those that were used. `tree.attrs["edits"]` names the edits, `tree.attrs["edits_json"]` is what
         `edits.from_json` makes them of again (where they can be stored), `tree.attrs["receipt"]` holds what they met, as JSON.
@@ -122,23 +132,29 @@ class Steered:
         self._receipt = None
         inputs = self._one(what)
         tally = Tally()
-        rec = self._recorded(inputs, keep, memory_limit, tally)
+        request = Request(keep=keep, top=top, by=by, generate=generate, memory_limit=memory_limit).checked()
+        if request.new_tokens and any(edit.alone or _has_condition(edit) for edit in self.edits):
+            self._refuse_several(request.settings)
+        rec = self._recorded(inputs, request, tally)
         rec.tree.attrs["edits"] = json.dumps([str(edit) for edit in self.edits])
         with suppress(InputError):  # conditions, and runs that are in memory only
             rec.tree.attrs["edits_json"] = to_json(self.edits)
         if isinstance(what, str):
             rec.tree.attrs["text"] = what
-        self._finish(inputs, tally, 0)
+        self._finish(inputs, tally, request.new_tokens)
         rec.tree.attrs["receipt"] = self.receipt.as_json()
         return rec
 
-    def _recorded(self, inputs: Mapping[str, Tensor], keep: Keep, memory_limit: int | None, tally: Tally) -> Recording:
+    def _recorded(self, inputs: Mapping[str, Tensor], request: Request, tally: Tally) -> Recording:
         tallies = iter([tally])
+        to_come = iter([request.new_tokens + bool(request.new_tokens)])
 
         def editors(given: Mapping[str, Tensor]) -> list[Editor]:
-            return self._editors(given, 0, next(tallies, Tally()))[0]
+            """Editors of the recorded run; or, later, of a run over all that it read."""
+            made, follow = self._editors(given, next(to_come, 0), next(tallies, Tally()))
+            return [*made, Follower(follow)] if request.new_tokens else made
 
-        return record_under(self.model, dict(inputs), keep=keep, wanted=Wanted(), memory_limit=memory_limit, editors=editors)
+        return record_under(self.model, dict(inputs), request, editors=editors)
 
     def generate(self, text: Promptable | None, *, max_new_tokens: int = 32, past: Readable | None = None, **kwargs: Any) -> str:
         """Continue one prompt under the edits, as `Model.generate` does, with the model's own cache; `past` as in `logits`.

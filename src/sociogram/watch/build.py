@@ -157,11 +157,12 @@ class StackBuilder:
         if name not in self.rows:
             lengths = {}
             if self.pieces is not None:
-                lengths = {i + 1: self.pieces.tokens for i, dim in enumerate(self.dims(name)) if self._grows(dim)}
+                lengths = {i + 1: self.pieces.tokens for i, dim in enumerate(self.dims(name)) if self.grows(dim)}
             self.rows[name] = Rows(rows or len(self.layers), lengths=lengths, fill=-1 if name in WHOLE_NUMBERS else torch.nan)
         return self.rows[name]
 
-    def _grows(self, dim: str) -> bool:
+    def grows(self, dim: str) -> bool:
+        """Whether an axis is one of tokens that come pass by pass."""
         return dim == "query" or (dim == "key" and not (self.cross or self.outside))
 
     def _start(self, name: str, keys: int = 0) -> dict[int, int]:
@@ -169,7 +170,7 @@ class StackBuilder:
         if self.pieces is None:
             return {}
         starts = {"query": self.pieces.past, "key": self.pieces.past if name in OF_NEW_KEYS else self._end - keys}
-        return {i + 1: starts[dim] for i, dim in enumerate(self.dims(name)) if self._grows(dim)}
+        return {i + 1: starts[dim] for i, dim in enumerate(self.dims(name)) if self.grows(dim)}
 
     def _entries(self, index: int, run: LayerRun) -> None:
         alone = {kind: [v for g in run.groups for s, v in g.alone if s.kind == kind] for kind in ("mlp", "opaque")}
@@ -186,7 +187,7 @@ class StackBuilder:
         group = told.mixed.shape[2] // told.value.shape[1]
         self.scales[index] = told.scale
         self.same_width &= told.query.shape[-1] == told.value.shape[-1]
-        self._put("attention_out", index, heard.out, always=self.streaming and not is_a_move)
+        self._put("attention_out", index, heard.out, always=self.streaming and not is_a_move and "residual" in self.names)
         if bool(heard.bias.any()):
             self._put("bias", index, heard.bias.expand_as(heard.out))
         if told.weights is not None:
@@ -225,7 +226,7 @@ class StackBuilder:
         if not (always or name in self.names):
             return
         keys = 0
-        if self.pieces is not None and "key" in self.dims(name) and self._grows("key"):
+        if self.pieces is not None and "key" in self.dims(name) and self.grows("key"):
             axis = self.dims(name).index("key") + 1
             if name in OF_NEW_KEYS:
                 new = self._end - self.pieces.past
@@ -283,7 +284,9 @@ def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...]
     return (("sequence", *dims), array.swapaxes(0, 1)) if array.shape[1] > 1 else (dims, array[:, 0])
 
 
-def builders(anatomy: Anatomy, names: frozenset[str], *, streaming: bool = False, pieces: Pieces | None = None) -> dict[str, list[StackBuilder]]:
+def builders(
+    anatomy: Anatomy, names: frozenset[str], *, streaming: bool = False, pieces: Pieces | None = None
+) -> dict[str, list[StackBuilder]]:
     """For each stack its builder, one for what edits let it hear, and one more where it listens to another sequence."""
     result: dict[str, list[StackBuilder]] = {}
     for stack in anatomy.stacks:

@@ -1,4 +1,4 @@
-"""Rows of attention scores read in one go while they lie in the processor's cache: softmax, statistics, strongest keys, column sums.
+"""Rows of attention scores read in one go while they lie in the processor's cache: softmax, numbers, strongest keys, column sums.
 
 Machine code by numba, for float32 on a CPU; `rowwise` says the same in torch, for every device and dtype, and is its reference.
 A row is met four times, each time from the cache: its maximum; its strongest keys (a key is looked at closer only if it beats the
@@ -30,7 +30,7 @@ _BIT = np.uint32(1) << np.arange(32, dtype=np.uint32)
 _FAST = {"nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"}
 
 LSE, ENTROPY, DISTANCE, MESSAGES, ITSELF, FIRST, SINK, PART = range(8)
-"""Where each number of a row stands in `numbers`: as in `streamed.NUMBERS`, then what its exponentials are to be multiplied by."""
+"""Where each number of a row stands in `numbers`: as in `streamed.NUMBERS`, then the factor of its exponentials."""
 
 
 @intrinsic
@@ -64,13 +64,13 @@ def _lowest_bit(_: Any, bits: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _ordered(bits):  # type: ignore[no-untyped-def]
+def _ordered(bits):
     """Bits of a float32 as an integer that is ordered as the floats are; twice gives them back."""
     return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
 
 
 @njit(cache=True, nogil=True)
-def _largest(row, count):  # type: ignore[no-untyped-def]
+def _largest(row, count):
     """The largest of the first `count` numbers; by integers, whose maximum compilers turn into vector instructions."""
     best = np.int32(-2147483648)
     for i in range(count):
@@ -80,7 +80,7 @@ def _largest(row, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=_FAST, nogil=True, inline="always")
-def _power(exponent):  # type: ignore[no-untyped-def]
+def _power(exponent):
     """2 to the power of an exponent up to 0, relative error 3e-7; exactly zero below 2^-126."""
     exponent = exponent if exponent > _SMALLEST else _SMALLEST
     whole = np.floor(exponent + np.float32(0.5))
@@ -95,7 +95,7 @@ def _power(exponent):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=_FAST, nogil=True)
-def _exponentials(row, count, largest, sizes, places, place):  # type: ignore[no-untyped-def]
+def _exponentials(row, count, largest, sizes, places, place):
     """Scores become exponentials in place; their sum, and sums of them times exponent, distance from `place` and value norm."""
     total, weighted, far, told = _ZERO, _ZERO, _ZERO, _ZERO
     alive = np.int32(0)
@@ -113,7 +113,7 @@ def _exponentials(row, count, largest, sizes, places, place):  # type: ignore[no
 
 
 @njit(cache=True, fastmath=_FAST, nogil=True)
-def _add(column, row, factor, start, stop):  # type: ignore[no-untyped-def]
+def _add(column, row, factor, start, stop):
     """Add a stretch of a row, times a factor, to the same stretch of a column sum."""
     if start < stop:
         target, source = column[start:stop], row[start:stop]
@@ -122,7 +122,7 @@ def _add(column, row, factor, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _beating(row, extra, start, least):  # type: ignore[no-untyped-def]
+def _beating(row, extra, start, least):
     """Of 32 keys from `start` on, a bit for each whose score is at least `least`."""
     found = np.uint32(0)
     for i in range(_LANES):
@@ -131,8 +131,8 @@ def _beating(row, extra, start, least):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _insert(best, keys, have, score, key):  # type: ignore[no-untyped-def]
-    """Put a key where it belongs among the `have` strongest (the last drops out if all places are taken); ties: lower key first."""
+def _insert(best, keys, have, score, key):
+    """Put a key where it belongs among the `have` strongest (the last drops out if there is no room); ties: lower key first."""
     place = np.uintp(min(have, best.shape[0] - 1))
     one = np.uintp(1)
     while place > np.uintp(0) and (best[place - one] < score or (best[place - one] == score and keys[place - one] > key)):
@@ -142,7 +142,7 @@ def _insert(best, keys, have, score, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _offer(best, keys, have, score, key):  # type: ignore[no-untyped-def]
+def _offer(best, keys, have, score, key):
     """Take a key in if it belongs to the strongest and is not there yet; how many there are then."""
     top = best.shape[0]
     if score < _LOWEST:
@@ -159,34 +159,34 @@ def _offer(best, keys, have, score, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _strongest(row, extra, count, best, keys, before, shift):  # type: ignore[no-untyped-def]
+def _strongest(row, extra, count, best, keys, before, shift):
     """The strongest keys of a row by score + extra, strongest first; -1 where there are fewer.
 
     `before`: where to look first, the strongest keys of the row before, by numbers that are `shift` larger.
     """
-    have, top, least = 0, best.shape[0], _LOWEST
+    have, top = 0, best.shape[0]
     for i in range(before.shape[0]):
         guess = before[i] - shift
         if 0 <= guess < count:
             have = _offer(best, keys, have, row[np.uintp(guess)] + extra[np.uintp(guess)], guess)
     start = np.uintp(count) // _LANES * _LANES
-    for i in range(start, np.uintp(count)):
-        have = _offer(best, keys, have, row[i] + extra[i], np.int32(i))
+    for last in range(start, np.uintp(count)):
+        have = _offer(best, keys, have, row[last] + extra[last], np.int32(last))
     while start > np.uintp(0):  # from the last keys to the first: what is near is usually stronger
         start -= _LANES
         least = best[np.uintp(top - 1)] if have == top else _LOWEST
         found = _beating(row, extra, start, least)
         while found:
-            i = start + np.uintp(_lowest_bit(found))
+            key = start + np.uintp(_lowest_bit(found))
             found &= found - np.uint32(1)
-            have = _offer(best, keys, have, row[i] + extra[i], np.int32(i))
+            have = _offer(best, keys, have, row[key] + extra[key], np.int32(key))
     for i in range(have, top):
         best[i], keys[i] = HIDDEN, np.int32(-1)
 
 
 @njit(cache=True, nogil=True)
-def _columns(sums, row, factor, start, count, place, bands):  # type: ignore[no-untyped-def]
-    """Add a row, whose first key is number `start`, to the column sums: each key into the band of its distance from the reader."""
+def _columns(sums, row, factor, start, count, place, bands):
+    """Add a row, whose first key is number `start`, to the column sums, each key into the band of its distance."""
     last = bands.shape[0] - 1
     for band in range(last + 1):
         far = bands[band + 1] if band < last else count + abs(place) + 1
@@ -196,7 +196,7 @@ def _columns(sums, row, factor, start, count, place, bands):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _nothing_read(numbers, r):  # type: ignore[no-untyped-def]
+def _nothing_read(numbers, r):
     """The numbers of a row that may read nothing."""
     numbers[:, r] = _ZERO
     numbers[LSE, r] = -np.inf
@@ -205,8 +205,26 @@ def _nothing_read(numbers, r):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def read_rows(  # type: ignore[no-untyped-def]
-    scores, counts, real, head, query, key, place, first, apart, sizes, extra, sinks, bands, sums, keys, attention, numbers, edges
+def read_rows(
+    scores,
+    counts,
+    real,
+    head,
+    query,
+    key,
+    place,
+    first,
+    apart,
+    sizes,
+    extra,
+    sinks,
+    bands,
+    sums,
+    keys,
+    attention,
+    messages,
+    numbers,
+    edges,
 ):
     """Read a block of rows. Scores `[head, row, key]` become exponentials, to be multiplied by `numbers[:, PART]`.
 
@@ -223,7 +241,8 @@ def read_rows(  # type: ignore[no-untyped-def]
         sizes: `[head, key]`, value norms. extra: `[head, key]`, added to the scores to rank keys.
         sinks: `[head, query]`, a score that takes part in the softmax and tells nothing; `HIDDEN` where there is none.
         bands: int64, smallest distance of each band, from 0. sums: `[head, band, key]`, added to; without a band: left alone.
-        keys, attention: `[head, query, rank]`, the strongest keys (int32) and their weights. numbers: `[head, NUMBERS, query]`.
+        keys, attention, messages: `[head, query, rank]`, the strongest keys (int32), their weights, and those times value norms.
+        numbers: `[head, NUMBERS, query]`.
         edges: `[head, 3]` int64, added to: how many weights above zero, between tokens, from the first, to itself.
     """
     count_all, top = scores.shape[2], keys.shape[2]
@@ -263,6 +282,7 @@ def read_rows(  # type: ignore[no-untyped-def]
             for i in range(top):
                 if chosen[i] >= 0:
                     attention[head + h, q, i] = row[chosen[i]] * part
+                    messages[head + h, q, i] = row[chosen[i]] * part * size[chosen[i]]
                     chosen[i] += np.int32(key)
             if real[q]:
                 to_itself = np.int64(itself > _ZERO)

@@ -44,7 +44,8 @@ def kept_names(keep: Keep) -> frozenset[str]:
             names.add(word)
         else:
             raise InputError(
-                f'keep={keep!r}: {word!r} is nothing to keep. Choose "default", "qkv", "stream", or names from {", ".join(NAMES)}.'
+                f'keep={keep!r}: {word!r} is nothing to keep. Choose "default", "qkv", "stream", or names from '
+                f"{', '.join(NAMES)}."
             )
     return frozenset(names)
 

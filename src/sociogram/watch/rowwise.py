@@ -13,8 +13,12 @@ from sociogram.watch.streamed import KINDS
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a block of rows stands among the keys: the key index of its first row's own token (the next row's is one more), and of
-    the first token; None where keys are another sequence's."""
+    """Where a block of rows stands among the keys.
+
+    Attributes:
+        own: the key that is its first row's own token (the next row's is one more); None where keys are another sequence's.
+        first: the key that is the first token.
+    """
 
     own: int | None
     first: int = 0
@@ -84,7 +88,11 @@ def _first_of_ties(ranks: Tensor, least: Tensor, count: int) -> Bool[Tensor, "ba
 
 
 def columns_of(
-    weights: Float[Tensor, "batch head query key"], factor: Float[Tensor, "batch query"], at: Standing, column: int, bands: tuple[int, ...]
+    weights: Float[Tensor, "batch head query key"],
+    factor: Float[Tensor, "batch query"],
+    at: Standing,
+    column: int,
+    bands: tuple[int, ...],
 ) -> Float[Tensor, "batch head band key"]:
     """What each key was given, each row times a factor, by distance."""
     rows = weights * factor[:, None, :, None]

@@ -19,7 +19,7 @@ from sociogram.watch.streamed import KINDS, NUMBERS, Wanted
 
 HALF = (torch.float16, torch.bfloat16)
 _ROWS = 192
-"""So many rows (readers times heads of a group) are read together: enough for the product to be fast, few enough for the cache."""
+"""So many rows (readers times heads of a group) are read together: enough for a fast product, few enough for the cache."""
 
 
 def can_scan(call: AttentionCall) -> bool:
@@ -38,7 +38,7 @@ class Scan:
 
     Attributes:
         output: `[1, query, head, d_value]`, as the model wants it.
-        numbers, keys, attention, columns, edges: as in `streamed.Streamed`, of one sequence.
+        numbers, keys, attention, messages, columns, edges: as in `streamed.Streamed`, of one sequence.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Scan:
         self.output = torch.empty(1, self.queries, self.heads, self.call.value.shape[-1])
         self.keys = np.full((self.heads, self.queries, wanted.top), -1, dtype=np.int32)
         self.attention = np.zeros((self.heads, self.queries, wanted.top), dtype=np.float32)
+        self.messages = np.zeros_like(self.attention)
         self._numbers = np.empty((self.heads, len(NUMBERS) + 1, self.queries), dtype=np.float32)
         bands = len(self.bands) if wanted.columns else 0
         self._columns = np.zeros((threads, self.heads, bands, self.count), dtype=np.float32)
@@ -123,8 +124,8 @@ class Scan:
 
         read_rows(
             scores.numpy(), counts, self.real, head, start, first, own, self.at.first, self.at.own is not None, self.sizes,
-            self.extra, self.sinks, self.bands, self._columns[worker], self.keys, self.attention, self._numbers,
-            self._edges[worker],
+            self.extra, self.sinks, self.bands, self._columns[worker], self.keys, self.attention, self.messages,
+            self._numbers, self._edges[worker],
         )  # fmt: skip
 
 

@@ -36,22 +36,24 @@ class Streamer:
     Attributes:
         model: the transformers model.
         wanted: what to keep.
-        tokens: how many tokens each stack's sequences will have; decides the bands of distance.
         real: `[batch, token]` per stack, which tokens are no padding; stacks without padding are left out.
+        tokens: how many tokens all passes will have, which decides the bands of distance; None for one pass.
         past: how many tokens the cache held before this pass.
     """
 
     model: nn.Module
     wanted: Wanted
-    tokens: int
     real: Mapping[str, Tensor]
+    tokens: int | None = None
     past: int = 0
 
     def listen(self, stack: str, step: Heard, call: AttentionCall) -> tuple[Float[Tensor, "batch query head d_value"], Streamed]:
         """Compute a call in blocks: its output, and what is kept of it."""
         return self._each(stack, step, call, self._scanned if can_scan(call) else self._in_torch)
 
-    def read(self, stack: str, step: Heard, call: AttentionCall, weights: Tensor, sink: Tensor | None, output: Tensor) -> Streamed:
+    def read(
+        self, stack: str, step: Heard, call: AttentionCall, weights: Tensor, sink: Tensor | None, output: Tensor
+    ) -> Streamed:
         """What is kept of a call whose weights exist, because an edit made them or because they are kept."""
 
         def whole(number: int) -> Rows:
@@ -66,7 +68,9 @@ class Streamer:
         numbers = iter(range(len(weights)))
         return self._each(stack, step, call, lambda one, *rest: self._in_torch(one, *rest, rows=whole(next(numbers))))[1]
 
-    def _each(self, stack: str, step: Heard, call: AttentionCall, way: Callable[..., tuple[Tensor, Streamed]]) -> tuple[Tensor, Streamed]:
+    def _each(
+        self, stack: str, step: Heard, call: AttentionCall, way: Callable[..., tuple[Tensor, Streamed]]
+    ) -> tuple[Tensor, Streamed]:
         """One sequence after the other, joined."""
         by = "attention" if step.gated else self.wanted.by
         wanted = replace(self.wanted, by=by)
@@ -105,23 +109,21 @@ class Streamer:
             return torch.ones(queries, dtype=torch.bool, device=call.query.device)
         return known[number, self.past : self.past + queries].bool().to(call.query.device)
 
-    def _bands(self, at: Standing) -> tuple[int, ...]:
-        return bands_for(self.tokens, own=at.own is not None)
+    def _bands(self, call: AttentionCall, at: Standing) -> tuple[int, ...]:
+        return bands_for(self.tokens or call.keys, own=at.own is not None)
 
-    def _scanned(
-        self, call: AttentionCall, sizes: Tensor, wanted: Wanted, at: Standing, real: Tensor
-    ) -> tuple[Tensor, Streamed]:
-        found = Scan(call, sizes, wanted, self._bands(at), at, real).run()
-        arrays = (found.numbers, found.keys, found.attention, found.columns, found.edges)
-        numbers, keys, attention, columns, edges = (torch.from_numpy(array)[None] for array in arrays)
+    def _scanned(self, call: AttentionCall, sizes: Tensor, wanted: Wanted, at: Standing, real: Tensor) -> tuple[Tensor, Streamed]:
+        found = Scan(call, sizes, wanted, self._bands(call, at), at, real).run()
+        names = ("numbers", "keys", "attention", "messages", "columns", "edges")
+        arrays = {name: torch.from_numpy(getattr(found, name))[None] for name in names}
         again = partial(self._columns_again, call, at, real)
-        return found.output, Streamed(numbers, keys, attention, columns, edges, sizes[None], None, wanted.by, again)
+        return found.output, Streamed(**arrays, sizes=sizes[None], outside=None, by=wanted.by, again=again)
 
     def _in_torch(
         self, call: AttentionCall, sizes: Tensor, wanted: Wanted, at: Standing, real: Tensor, *, rows: Rows | None = None
     ) -> tuple[Tensor, Streamed]:
         rows = partial(_rows, call) if rows is None else rows
-        bands = self._bands(at) if wanted.columns else ()
+        bands = self._bands(call, at) if wanted.columns else ()
         columns = sizes.new_zeros(1, len(sizes), len(bands), sizes.shape[-1], dtype=_wide(sizes.dtype))
         edges = torch.zeros(1, len(sizes), 3, dtype=torch.int64, device=sizes.device)
         parts: list[tuple[Tensor, ...]] = []
@@ -132,21 +134,28 @@ class Streamer:
             standing = replace(at, own=None if at.own is None else at.own + start)
             numbers = numbers_of(weights, sink, total, here, standing, first)
             ranks = own * here[:, :, None] if wanted.by == "message" else own
-            parts.append((output, numbers, *strongest(own, ranks, wanted.top, first), weights[..., own.shape[-1] :]))
+            keys, attention = strongest(own, ranks, wanted.top, first)
+            messages = attention * here.expand(1, -1, -1).gather(2, (keys - first).clamp(min=0).long().flatten(2)).view(
+                keys.shape
+            )
+            parts.append((output, numbers, keys, attention, messages, weights[..., own.shape[-1] :]))
             edges += edges_of(own, real[None, start:stop], standing, first)
             if bands:
                 given = columns_of(own, real[None, start:stop].to(own.dtype), standing, first, bands)
                 columns[..., first : first + own.shape[-1]] += given
-        output, numbers, keys, attention, outside = (torch.cat(p, dim) for p, dim in zip(zip(*parts, strict=True), (1, 3, 2, 2, 2), strict=True))
+        axes = {"output": 1, "numbers": 3, "keys": 2, "attention": 2, "messages": 2, "outside": 2}
+        joined = {n: torch.cat(p, axis) for (n, axis), p in zip(axes.items(), zip(*parts, strict=True), strict=True)}
+        output, told = joined.pop("output"), joined.pop("outside")
         again = partial(self._columns_again, call, at, real, rows=rows)
-        told = outside if call.outside else None
-        return output, Streamed(numbers, keys, attention, columns, edges, sizes[None], told, wanted.by, again)
+        outside = told if call.outside else None
+        rest = {"columns": columns, "edges": edges, "sizes": sizes[None]}
+        return output, Streamed(**joined, **rest, outside=outside, by=wanted.by, again=again)
 
     def _columns_again(
         self, call: AttentionCall, at: Standing, real: Tensor, factor: Float[Tensor, "1 query"], rows: Rows | None = None
     ) -> Float[Tensor, "1 head band key"]:
         rows = partial(_rows, call) if rows is None else rows
-        bands = self._bands(at)
+        bands = self._bands(call, at)
         columns = factor.new_zeros(1, call.query.shape[1], len(bands), call.keys, dtype=_wide(factor.dtype))
         for start, stop in _blocks(call):
             weights, _, _, _, first = rows(start, stop)
@@ -198,7 +207,7 @@ def _joined(parts: list[Streamed]) -> Streamed:
     """Several sequences' findings as one."""
     arrays = {
         name: torch.cat([getattr(part, name) for part in parts])
-        for name in ("numbers", "keys", "attention", "columns", "edges", "sizes")
+        for name in ("numbers", "keys", "attention", "messages", "columns", "edges", "sizes")
     }
     outside = [part.outside for part in parts if part.outside is not None]
 

@@ -1,15 +1,12 @@
-"""What is kept of an attention call whose weights never exist as a whole: numbers of each row, its strongest keys, column sums."""
+"""What is kept of an attention call whose weights never exist as a whole: numbers of each row, strongest keys, column sums."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-
-from sociogram.core.errors import InputError
 
 NUMBERS = ("lse", "entropy", "distance", "message_sum", "self_share", "first_share", "sink_weight")
 """What is known of each row, in this order."""
@@ -34,22 +31,6 @@ class Wanted:
     columns: bool = True
 
 
-RANKS = ("message", "attention")
-
-
-def checked(wanted: Wanted) -> Wanted:
-    """The same, if it has a meaning.
-
-    Raises:
-        InputError: no key at all, or an unknown rank.
-    """
-    if wanted.top < 1:
-        raise InputError(f"top={wanted.top}: keep at least one key of each reader, or leave top_key out of keep")
-    if wanted.by not in RANKS:
-        raise InputError(f"by={wanted.by!r}: choose one of {', '.join(RANKS)}")
-    return wanted
-
-
 @dataclass(frozen=True, eq=False)
 class Streamed:
     """One call, as it was read in blocks of readers.
@@ -57,7 +38,7 @@ class Streamed:
     Attributes:
         numbers: as `NUMBERS` names them.
         keys: the strongest keys of each reader, strongest first; -1 where it has fewer.
-        attention: their weights.
+        attention, messages: their weights, and these times value norms.
         columns: attention that each key was given, by band of distance.
         edges: how many weights above zero there are of each kind.
         sizes: value norms, without the scale of each reader.
@@ -69,6 +50,7 @@ class Streamed:
     numbers: Float[Tensor, "batch head number query"]
     keys: Int[Tensor, "batch head query rank"]
     attention: Float[Tensor, "batch head query rank"]
+    messages: Float[Tensor, "batch head query rank"]
     columns: Float[Tensor, "batch head band key"]
     edges: Int[Tensor, "batch head kind"]
     sizes: Float[Tensor, "batch head key"]
@@ -79,16 +61,6 @@ class Streamed:
     def number(self, name: str) -> Float[Tensor, "batch head query"]:
         """One number of every row."""
         return self.numbers[:, :, NUMBERS.index(name)]
-
-    def told(self) -> Float[Tensor, "batch head query rank"]:
-        """Norms of the strongest keys' messages, without the scale of each reader."""
-        return self.attention * gathered(self.sizes, self.keys)
-
-
-def gathered(values: Float[Tensor, "batch head key"], keys: Int[Tensor, "batch head query rank"]) -> Tensor:
-    """A value of each key, for keys that readers chose; of any where there is none."""
-    flat = keys.clamp(min=0).long().flatten(2)
-    return values.gather(2, flat).view(keys.shape)
 
 
 def bands_for(tokens: int, *, own: bool) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ def _message_sum(heard: HeardRun, streamed: Streamed) -> Float[Tensor, "batch he
 def _messages(heard: HeardRun, streamed: Streamed) -> Float[Tensor, "batch head query rank"]:
     """Norms of the strongest keys' messages."""
     if heard.gate is None:
-        return _scaled(heard, streamed.told())
+        return _scaled(heard, streamed.messages)
     factor = gram_factor(heard.matrix).to(heard.told.value.dtype)
     heads, group = heard.matrix.shape[0], heard.matrix.shape[0] // heard.told.value.shape[1]
     norms = torch.empty_like(streamed.attention)

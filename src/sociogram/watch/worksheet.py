@@ -127,8 +127,9 @@ def _with_vectors(rec: Recording) -> Recording:
             'edits acted in this run, and it is opened from disk: a worksheet of it needs its own queries and keys (keep="qkv")'
         )
     from sociogram.watch.record import record_under
+    from sociogram.watch.request import Request
 
-    again = record_under(rec.model, dict(rec.inputs), keep="qkv", memory_limit=None, editors=rec.editors)
+    again = record_under(rec.model, dict(rec.inputs), Request(keep="qkv"), editors=rec.editors)
     again.tree.attrs |= {name: rec.tree.attrs[name] for name in ("edits",) if name in rec.tree.attrs}
     return again
 

@@ -1,0 +1,127 @@
+"""How a recorded run goes over its tokens: in one pass, in chunks on the model's own cache, or token by token as it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sociogram.core.errors import InputError, UnsupportedModelError
+from sociogram.models.chunked import reads_in_pieces
+from sociogram.models.examine import forward_arguments
+from sociogram.models.inputs import check_length, takes
+from sociogram.models.model import Model
+from sociogram.models.quiet import quiet
+from sociogram.watch.request import Request
+
+CHUNK = 4096
+"""Longer texts are read in chunks of so many tokens where nothing of the size tokens x tokens is kept."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run's passes.
+
+    Attributes:
+        model: which runs.
+        inputs: what goes in, as `model.encode` makes it.
+        chunk: tokens per pass; 0 for one pass.
+        new: how many tokens the model writes.
+        settings: of its `generate`.
+    """
+
+    model: Model
+    inputs: Mapping[str, Tensor]
+    chunk: int = 0
+    new: int = 0
+    settings: Mapping[str, Any] | None = None
+
+    @property
+    def pieces(self) -> bool:
+        """Whether there are several passes."""
+        return bool(self.chunk or self.new)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens all passes have together at most (where there are several)."""
+        return int(self.inputs["input_ids"].shape[1]) + self.new
+
+    def run(self) -> tuple[Any, dict[str, Tensor]]:
+        """Run all passes; returns the last output, and the inputs with all tokens, the last of which may not have been read."""
+        if self.new:
+            return self._write()
+        hf = self.model.hf
+        return self._in_chunks() if self.chunk else hf(**forward_arguments(hf, self.inputs)), dict(self.inputs)
+
+    def _in_chunks(self) -> Any:
+        hf, ids = self.model.hf, self.inputs["input_ids"]
+        short = {"logits_to_keep": 1} if takes(hf, "logits_to_keep") else {}
+        cache: dict[str, Any] = {}
+        output: Any = None
+        for start in range(0, ids.shape[1], self.chunk):
+            stop = min(start + self.chunk, ids.shape[1])
+            mask = {"attention_mask": torch.ones_like(ids[:, :stop])} if "attention_mask" in self.inputs else {}
+            output = hf(input_ids=ids[:, start:stop], use_cache=True, **mask, **cache, **short)
+            cache = {"past_key_values": output.past_key_values}
+        return output
+
+    def _write(self) -> tuple[Any, dict[str, Tensor]]:
+        """Let the model write one token more than is asked for: only what was read again has a place in a recording."""
+        hf, outputs = self.model.hf, [None]
+        hook = hf.register_forward_hook(lambda _, __, output: outputs.__setitem__(0, output))
+        pad = hf.generation_config.pad_token_id
+        options = {"do_sample": False, "pad_token_id": 0 if pad is None else pad, **(self.settings or {}), "use_cache": True}
+        try:
+            with quiet():
+                ids = hf.generate(**self.inputs, **options, max_new_tokens=self.new + 1)
+        finally:
+            hook.remove()
+        return outputs[0], {**self.inputs, "input_ids": ids}
+
+
+_SEVERAL = frozenset(("num_beams", "num_return_sequences", "assistant_model", "prompt_lookup_num_tokens"))
+"""Settings of generation under which the cache is not that of one sequence that grows."""
+
+
+def course_of(model: Model, inputs: dict[str, Tensor], request: Request, *, steered: bool) -> Course:
+    """The passes that a request asks for, or that a long text needs.
+
+    Raises:
+        InputError, UnsupportedModelError: they have no meaning for these inputs, or for this model.
+    """
+    if request.new_tokens:
+        _check_writing(model, inputs, request)
+        return Course(model, inputs, new=request.new_tokens, settings=request.settings)
+    plain = set(inputs) <= {"input_ids", "attention_mask"} and bool(inputs.get("attention_mask", torch.ones(1)).all())
+    if request.chunk is not None:
+        if not reads_in_pieces(model.hf):
+            raise UnsupportedModelError(
+                f"chunk={request.chunk}: {type(model.hf).__name__} does not read a text in pieces, on its own cache, as it reads "
+                "it whole (tried on twelve tokens): leave chunk out"
+            )
+        if not plain:
+            raise InputError(
+                f"chunk={request.chunk}: a text without padding is read in chunks, and these inputs are "
+                f"{', '.join(sorted(inputs))}: leave chunk out"
+            )
+        return Course(model, inputs, chunk=request.chunk)
+    long = plain and inputs["input_ids"].shape[1] > CHUNK if "input_ids" in inputs else False
+    if long and not steered and request.wanted and "weights" not in request.names and reads_in_pieces(model.hf):
+        return Course(model, inputs, chunk=CHUNK)
+    return Course(model, inputs)
+
+
+def _check_writing(model: Model, inputs: Mapping[str, Tensor], request: Request) -> None:
+    hf, call = model.hf, f"generate={request.generate!r}"
+    if not hf.can_generate() or hf.config.is_encoder_decoder or "input_ids" not in inputs:
+        raise UnsupportedModelError(
+            f"{call}: {type(hf).__name__} is no decoder that writes on from a text, so nothing can be recorded of its writing"
+        )
+    if len(inputs["input_ids"]) != 1 or not bool(inputs.get("attention_mask", torch.ones(1)).all()):
+        raise InputError(f"{call}: one prompt without padding is written on, and {len(inputs['input_ids'])} were given")
+    if odd := sorted(set(request.settings) & _SEVERAL):
+        raise InputError(f"{call}: {', '.join(odd)} would write several sequences at once, and one is recorded: leave it out")
+    check_length(hf, inputs["input_ids"].shape[1], request.new_tokens + 1)

@@ -1,0 +1,69 @@
+"""What somebody asks a recording to be: what to keep, of how many passes, and where to put it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sociogram.core.errors import InputError
+from sociogram.watch.keep import Keep, is_streaming, kept_names
+from sociogram.watch.streamed import Wanted
+from sociogram.watch.told import CHOICE, COLUMNS
+
+RANKS = ("message", "attention")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The settings of `sg.record`; see there."""
+
+    keep: Keep = "default"
+    top: int = 8
+    by: str = "message"
+    generate: int | Mapping[str, Any] = 0
+    chunk: int | None = None
+    memory_limit: int | None = None
+
+    def checked(self) -> Request:
+        """The same, if it has a meaning.
+
+        Raises:
+            InputError: says which setting has none.
+        """
+        kept_names(self.keep)
+        if self.top < 1:
+            raise InputError(f"top={self.top}: keep at least one key of each reader, or leave top_key out of keep")
+        if self.by not in RANKS:
+            raise InputError(f"by={self.by!r}: choose one of {', '.join(RANKS)}")
+        if self.chunk is not None and self.chunk < 1:
+            raise InputError(f"chunk={self.chunk}: read at least one token per pass, or leave it out")
+        if isinstance(self.generate, Mapping) and "max_new_tokens" not in self.generate:
+            raise InputError(f"generate={dict(self.generate)!r}: say how many tokens to write, max_new_tokens=...")
+        if self.new_tokens < 0:
+            raise InputError(f"generate={self.generate!r}: a number of tokens to write, from 1")
+        return self
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The variables to keep."""
+        return kept_names(self.keep)
+
+    @property
+    def new_tokens(self) -> int:
+        """How many tokens the model shall write."""
+        return int(self.generate["max_new_tokens"]) if isinstance(self.generate, Mapping) else int(self.generate)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of transformers' `generate` beside the number of tokens."""
+        given = dict(self.generate) if isinstance(self.generate, Mapping) else {}
+        return {name: value for name, value in given.items() if name != "max_new_tokens"}
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What of each attention call is kept by whoever reads it in blocks; None where nobody does."""
+        if not is_streaming(self.names):
+            return None
+        choice = not self.names.isdisjoint(CHOICE)
+        return Wanted(self.top if choice else 0, self.by, not self.names.isdisjoint(COLUMNS))

@@ -42,6 +42,7 @@ def test_the_exponent_of_a_power_is_that_power(power):
 
 def test_the_exponent_leaves_out_what_was_not_measured():
     assert streaming.exponent({1024: 10, 2048: None, 4096: 40}) == pytest.approx(1)
+    assert streaming.exponent({512: -5, 1024: 10, 4096: 40}) == pytest.approx(1), "a peak below what was there says nothing"
     assert streaming.exponent({1024: 10, 2048: None}) is None
     assert streaming.exponent({}) is None
 
@@ -103,6 +104,7 @@ def test_an_environment_that_is_there_is_used_as_it_is(tmp_path, monkeypatch):
     (tmp_path / "installed.txt").write_text("\n".join(["# a remark", *lines[0], *lines[1]]), encoding="utf-8")
     found = environments.interpreter("attnread")
     assert found == tmp_path / ("Scripts" if os.name == "nt" else "bin") / "python"
+    assert not (tmp_path / "pyvenv.cfg").exists(), "nothing was made anew"
 
 
 def test_an_environment_that_cannot_be_made_is_a_reason(tmp_path, monkeypatch, capsys):

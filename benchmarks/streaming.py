@@ -72,7 +72,8 @@ def _side_by_side(folder: Path, ids: list[int], found: Found, quick: bool) -> Ta
         "Targets: 2,048 tokens ratio <= 1.15 and peak <= 0.5 GB above plain; 8,192 tokens ratio <= 1.3.",
         "attnread finds the weights of a layer in 1 + tokens / 64 passes of the whole model, thirty times as many for all "
         "layers, so it is tried on one layer and 512 tokens. It makes only the last logits, which it does not give (the "
-        "plain pass makes all). It asks for torch 2.14, and was installed without its dependencies to run on the torch of the others.",
+        "plain pass makes all). It asks for torch 2.14, and was installed without its dependencies to run on the same torch as "
+        "the others.",
         *READING,
     ]
     return table

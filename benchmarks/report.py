@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 @dataclass
@@ -76,8 +77,58 @@ def save(name: str, tables: Sequence[Table], before: dict[str, Any], *, quick: b
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
         "machine": before,
-        "tables": [{"title": table.title, "notes": table.notes, "rows": table.records()} for table in tables],
+        "tables": [
+            {"title": table.title, "columns": table.columns, "notes": table.notes, "rows": table.records()} for table in tables
+        ],
     }
     path = RESULTS / (f"{name}.quick.json" if quick else f"{name}.json")
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+HEADER = """<!-- Written by `python -m benchmarks` from benchmarks/results/*.json; do not edit.
+Again without measuring: `python -m benchmarks.report`. -->
+
+# Benchmarks
+
+Written by `python -m benchmarks`: the last full run of each benchmark, with its date, machine and versions.
+`benchmarks/README.md` says how the numbers are taken. Ratios carry over to other machines better than seconds do.
+"""
+
+
+def page() -> str:
+    """Every result file that exists as Markdown: machine, versions, date and tables."""
+    files = sorted(file for file in RESULTS.glob("*.json") if not file.name.endswith(".quick.json"))
+    documents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return "\n".join([HEADER, *map(_section, documents)])
+
+
+def _section(document: dict[str, Any]) -> str:
+    taken = document["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in taken["versions"].items())
+    threads = ", ".join(f"{name}={value}" for name, value in taken["threads"].items())
+    facts = [
+        f"{document['date'][:16].replace('T', ' ')} UTC, commit {taken['commit']}",
+        f"{taken['processor']}, {taken['cores']} cores, {taken['memory_gb']} GB, {taken['system']}",
+        f"Python {taken['python']}, {versions}" + (f", {threads}" if threads else ""),
+        f"load average before: {', '.join(map(str, taken['load_average'] or ['not known']))}",
+    ]
+    name = document["benchmark"]
+    command = f"python -m benchmarks {name.removesuffix('_long')}" + (" --long" if name.endswith("_long") else "")
+    lines = "\n".join(f"- {fact}" for fact in facts)
+    return "\n".join([f"## {name}\n\n`{command}`\n\n{lines}\n", *(markdown(_table(stored)) for stored in document["tables"])])
+
+
+def _table(stored: dict[str, Any]) -> Table:
+    columns = tuple(stored.get("columns") or (stored["rows"][0] if stored["rows"] else ()))
+    return Table(stored["title"], columns, [tuple(row.values()) for row in stored["rows"]], stored["notes"])
+
+
+def write_page() -> Path:
+    """Write docs/benchmarks.md."""
+    PAGE.write_text(page(), encoding="utf-8")
+    return PAGE
+
+
+if __name__ == "__main__":
+    print(f"written: {write_page()}")

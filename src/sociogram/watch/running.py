@@ -75,8 +75,8 @@ class Running:
         count = kwargs["input_ids"].shape[1]
         if self.course.new and self.seen and count > 1:
             raise UnsupportedModelError(
-                f"{type(self.course.model.hf).__name__} keeps no cache: it reads all tokens again for each that it writes. Record "
-                "the finished text instead: sg.record(model, prompt + model.generate(prompt))"
+                f"{type(self.course.model.hf).__name__} keeps no cache: it reads all tokens again for each that it writes. "
+                "Record the finished text instead: sg.record(model, prompt + model.generate(prompt))"
             )
         for builder in (builder for pair in self.stacks.values() for builder in pair):
             builder.begin(Pieces(self.course.tokens, self.seen))

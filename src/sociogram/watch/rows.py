@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,13 +19,23 @@ def as_float(tensor: Tensor) -> Tensor:
     return tensor.cpu()
 
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros whose memory the system hands out when it is first written to: what stays zero (behind the diagonal) costs nothing.
+_SMALL, _LARGE = 4_000_000, 1_000_000_000
+"""From so many bytes on memory is asked for in large pages; and up to so many also where half of it may stay untouched."""
 
-    torch.zeros writes them all at once: 0.18 s for the weights of 512 tokens of the default model.
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, *, sparse: bool = False) -> Tensor:
+    """Zeros whose memory the system hands out when it is first written to, in large pages.
+
+    Writing to 288 MB of fresh memory takes 0.5 s in pages of 4 kB and 0.13 s in pages of 2 MB. What is `sparse` (causal weights,
+    half of which stay zero) is better off with small pages once it is large: what is never touched then costs nothing.
     """
     kind = torch.empty(0, dtype=dtype).numpy().dtype
-    return torch.from_numpy(np.zeros(shape, dtype=kind))
+    size = math.prod(shape) * kind.itemsize
+    if size < _SMALL or (sparse and size > _LARGE) or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.from_numpy(np.zeros(shape, dtype=kind))
+    memory = mmap.mmap(-1, size)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 class Rows:
@@ -45,7 +57,7 @@ class Rows:
         if self._lengths:
             return None
         if self._array is None:
-            self._array = _zeros((self._rows, *shape), dtype)
+            self._array = _zeros((self._rows, *shape), dtype, sparse=True)
         fits = tuple(self._array.shape[1:]) == shape and self._array.dtype == dtype and row not in self._filled
         return self._array[row] if fits else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -89,7 +90,7 @@ class Scan:
         return self
 
     def _work(self, starts: Iterator[int], worker: int, rows: int) -> None:
-        space = torch.empty(self.call.group * min(rows, self.queries) * self.count)
+        space = _space(self.call.group * min(rows, self.queries) * self.count)
         for start in starts:
             self._block(start, min(start + rows, self.queries), worker, space)
 
@@ -127,6 +128,17 @@ class Scan:
             self.extra, self.sinks, self.bands, self._columns[worker], self.keys, self.attention, self.messages,
             self._numbers, self._edges[worker],
         )  # fmt: skip
+
+
+_spaces = threading.local()
+
+
+def _space(size: int) -> Tensor:
+    """This thread's memory for scores, kept from call to call: fresh memory costs more than writing to it."""
+    space: Tensor | None = getattr(_spaces, "space", None)
+    if space is None or not size <= space.numel() <= 4 * size:
+        space = _spaces.space = torch.empty(size)
+    return space
 
 
 def _sinks(call: AttentionCall) -> np.ndarray:

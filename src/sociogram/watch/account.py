@@ -41,6 +41,10 @@ class Messages:
         """The whole branch's output, what came from outside included."""
         return self.out if self.whole is None else self.whole
 
+    def of(self, head: Tensor, query: Tensor, key: Tensor) -> Float[Tensor, " edge"]:
+        """The weights of edges."""
+        return self.weights[head, query, key]
+
     def norms(self) -> Float[Tensor, "head query key"]:
         """Norm of every message (Kobayashi et al. 2020). With a gate per channel each reader needs its own value norms."""
         if self.gate is None:
@@ -68,7 +72,7 @@ class Messages:
 
     def vectors(self, head: Tensor, query: Tensor, key: Tensor) -> Float[Tensor, "edge d_model"]:
         """The message of each edge as a vector."""
-        told = self.weights[head, query, key][:, None] * self.value[head, key]
+        told = self.of(head, query, key)[:, None] * self.value[head, key]
         if self.gate is not None:
             told = told * self.gate[head, query]
         vectors = torch.empty(len(head), self.matrix.shape[-1], dtype=told.dtype)

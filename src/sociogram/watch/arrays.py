@@ -158,11 +158,7 @@ class Arrays:
         name = stack or self.main
         self._one("messages", name)
         dataset = self.stack(name).isel(layer=self.layer(layer, stack=name))
-        status = str(dataset["status"].values)
-        if status != "closed":
-            raise RecordingError(
-                f"layer {layer} has no messages to show: it is {status} (no token-token matrix can be read there)"
-            )
+        self.check_closed(layer, dataset)
         out = tensor(self.need(dataset, "attention_out"))
         heads = slice(0, self._heads(name, layer, dataset))
         bias = tensor(dataset["bias"]) if "bias" in dataset else torch.zeros_like(out)
@@ -188,6 +184,14 @@ class Arrays:
             whole=self._whole(name, layer, out),
         )
 
+    def check_closed(self, layer: int, data: xr.Dataset) -> None:
+        """Refuse a layer without messages."""
+        status = str(data["status"].values)
+        if status != "closed":
+            raise RecordingError(
+                f"layer {layer} has no messages to show: it is {status} (no token-token matrix can be read there)"
+            )
+
     def from_outside(self, layer: int) -> Tensor | None:
         """What the main stack's readers heard from outside in a layer, `[query, d_model]`; None where nothing was."""
         name = self.main + OUTSIDE
@@ -212,6 +216,11 @@ class Arrays:
         Raises:
             RecordingError: it was not kept; says how to keep it.
         """
+        if name == "weights" and "top_key" in dataset:
+            raise RecordingError(
+                "this recording was streamed: nothing of the size tokens x tokens is in it. rec.dense(queries=...) computes the "
+                'weights of a few readers; keep="default" keeps all of them'
+            )
         if name not in dataset:
             raise RecordingError(
                 f'{name} was not kept: record again with keep="default" or with {name!r} among the names in keep'

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
-from sociogram.models.run import HeardRun, LayerRun
+from sociogram.models.run import GroupRun, HeardRun, LayerRun
 from sociogram.watch.norms import kept_factor, value_norms
 from sociogram.watch.rows import Rows
 from sociogram.watch.streamed import BANDS, KINDS
@@ -31,7 +31,9 @@ DIMS: dict[str, tuple[str, ...]] = {
     "lse": ("head", "query"),
     "head_gate": ("head", "query", "d_value"),
     "message_scale": ("query",),
-    **dict.fromkeys(("entropy", "distance", "self_share", "first_share", "message_sum", "kept_share"), ("head", "query")),
+    **dict.fromkeys(
+        ("entropy", "distance", "self_share", "first_share", "attention_sum", "message_sum", "kept_share"), ("head", "query")
+    ),
     **dict.fromkeys(("top_key", "top_attention", "top_message"), ("head", "query", "rank")),
     **dict.fromkeys(("received", "influence"), ("head", "band", "key")),
     "edge_count": ("head", "kind"),
@@ -106,8 +108,7 @@ class StackBuilder:
         for group in run.groups:
             for heard in group.heard:
                 if heard.from_outside == self.outside and heard.step.cross == self.cross:
-                    alone = not self.outside and len(group.heard) == 1 and not group.alone
-                    between = alone and group.rescaling is None and group.edited is None and "residual" in self.names
+                    between = not self.outside and "residual" in self.names and all(map(_is_a_move, run.groups))
                     self._heard(index, self._in_columns(heard) if self.outside else heard, is_a_move=between)
 
     @property
@@ -177,9 +178,10 @@ class StackBuilder:
         changes = [g.rescaling for g in run.groups if g.rescaling is not None]
         edited = [g.edited for g in run.groups if g.edited is not None]
         entries = {"mlp_out": alone["mlp"], "opaque": alone["opaque"], "rescaling": changes, "edited": edited}
+        mixed = self.streaming and "residual" in self.names and not all(map(_is_a_move, run.groups))
         for name, parts in entries.items():
             if parts:
-                self._put(name, index, torch.stack(parts).sum(0) if len(parts) > 1 else parts[0])
+                self._put(name, index, torch.stack(parts).sum(0) if len(parts) > 1 else parts[0], always=mixed)
 
     def _heard(self, index: int, heard: HeardRun, *, is_a_move: bool) -> None:
         """Enter one branch; `is_a_move`: what it gave out is what lies between two stops of the stream."""
@@ -269,6 +271,11 @@ class StackBuilder:
             coords["stop_part"] = ("stop", np.array([part for _, part in self.stops]))
             coords["layer_start"] = ("layer", np.array([self.starts.get(i, -1) for i in range(len(self.layers))]))
         return coords
+
+
+def _is_a_move(group: GroupRun) -> bool:
+    """Whether a group has one entry alone, which is then what lies between two stops of the stream."""
+    return len(group.heard) + len(group.alone) + (group.rescaling is not None) + (group.edited is not None) == 1
 
 
 def _as_wide(projection: tuple[tuple[str, ...], np.ndarray], width: int) -> tuple[tuple[str, ...], np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.watch.access import is_own
 from sociogram.watch.account import Messages
+from sociogram.watch.few import Few, is_streamed
 
 if TYPE_CHECKING:
     from sociogram.watch.arrays import Address
@@ -56,7 +57,8 @@ def edges(
         and bias it sums to 1. `pull` is the cosine between the message and (key - query) before the layer: above 0 the reader
         is drawn towards the sender, below 0 pushed away; NaN for a token's message to itself and across sequences.
         `attrs["share"]` is the share of the total (of `weight`, by absolute value) that the rows carry, `attrs["total"]` that
-        total, `attrs["edges"]` how many edges there were.
+        total, `attrs["edges"]` how many edges there were. Of a streamed recording only each reader's strongest keys are there:
+        see `watch.streamed_edges`.
 
     Raises:
         InputError: an unknown weight, layer, head or token.
@@ -66,6 +68,13 @@ def edges(
     disagree, and where they do is worth a look.
     """
     _check(weight, toward, group)
+    if is_streamed(rec.stack(stack)):
+        from sociogram.watch.streamed_edges import streamed_edges
+
+        return streamed_edges(
+            rec, weight, top=top, layer=layer, head=head, query=query, key=key, drop_first=drop_first, toward=toward, group=group,
+            stack=stack,
+        )  # fmt: skip
     asked = _Asked(rec, weight, layer, head, query, key, drop_first, toward, stack)
     if group == "word":
         from sociogram.watch.words import by_words
@@ -185,8 +194,10 @@ class EdgeNumbers:
                 yield index
 
     def _listens(self, index: int) -> bool:
-        out = self.rec.need(self.rec.stack(self.stack), "attention_out")
-        return not bool(out.isel(layer=index, query=0).isnull().all())
+        data = self.rec.stack(self.stack)
+        if is_streamed(data):
+            return bool((data["top_key"].isel(layer=index) >= 0).any())
+        return not bool(self.rec.need(data, "attention_out").isel(layer=index, query=0).isnull().all())
 
     def sizes(self, weight: str, messages: Messages) -> Tensor:
         """One weight of every edge of a layer, `[head, query, key]`."""
@@ -199,12 +210,12 @@ class EdgeNumbers:
         assert self.directions is not None
         return messages.along(self.directions)
 
-    def rows(self, index: int, messages: Messages, places: Tensor) -> pd.DataFrame:
+    def rows(self, index: int, messages: Messages | Few, places: Tensor) -> pd.DataFrame:
         """A table with every column, of edges of one layer given as `[edge, (head, query, key)]`."""
         pieces = [self.columns(index, messages, part) for part in places.split(_CHUNK)]
         return pd.concat([pd.DataFrame(piece) for piece in pieces])
 
-    def columns(self, index: int, messages: Messages, places: Tensor) -> dict[str, Any]:
+    def columns(self, index: int, messages: Messages | Few, places: Tensor) -> dict[str, Any]:
         """Every column for edges of one layer, given as `[edge, (head, query, key)]`."""
         head, query, key = places.unbind(1)
         vectors = messages.vectors(head, query, key)
@@ -217,7 +228,7 @@ class EdgeNumbers:
             "key": key.numpy(),
             "query_token": dataset["query_token"].values[query],
             "key_token": dataset["key_token"].values[key],
-            "attention": messages.weights[head, query, key].numpy(),
+            "attention": messages.of(head, query, key).numpy(),
             "message": vectors.norm(dim=-1).numpy(),
             "contribution": ((vectors * out).sum(-1) / out.square().sum(-1)).numpy(),
             "pull": self._pull(index, vectors, query, key).numpy(),

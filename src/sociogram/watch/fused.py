@@ -29,7 +29,7 @@ _LANES = np.uintp(32)
 _BIT = np.uint32(1) << np.arange(32, dtype=np.uint32)
 _FAST = {"nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"}
 
-LSE, ENTROPY, DISTANCE, MESSAGES, ITSELF, FIRST, SINK, PART = range(8)
+LSE, ENTROPY, DISTANCE, HEARD, MESSAGES, ITSELF, FIRST, SINK, PART = range(9)
 """Where each number of a row stands in `numbers`: as in `streamed.NUMBERS`, then the factor of its exponentials."""
 
 
@@ -274,6 +274,7 @@ def read_rows(
             number[LSE, q] = largest + np.log(total)
             number[ENTROPY, q] = max(np.log(total) - spread * part * _LN2, _ZERO)
             number[DISTANCE, q] = far / heard if apart and heard > _ZERO else np.float32(np.nan)
+            number[HEARD, q] = heard * part
             number[MESSAGES, q] = told * part
             number[ITSELF, q] = itself * part
             number[FIRST, q] = start * part

@@ -11,9 +11,10 @@ from sociogram.watch.streamed import BANDS
 ENTRIES = ("attention_out", "mlp_out", "bias", "rescaling", "opaque", "edited")
 DEFAULT = ("residual", "weights", "value_norm", "value_vector", *ENTRIES)
 QKV = ("query_vector", "key_vector", "value_vector", "output_projection", "lse")
+_ROWS = ("entropy", "self_share", "first_share", "distance", "attention_sum", "message_sum", "kept_share")
 STREAM = (
-    "residual", "value_norm", "value_vector", "top_key", "top_attention", "top_message", "kept_share", "entropy", "self_share",
-    "first_share", "distance", "lse", "message_sum", "received", "influence", "edge_count", "sink_weight", "bias", "edited",
+    "residual", "value_norm", "value_vector", "top_key", "top_attention", "top_message", "lse", *_ROWS, "received", "influence",
+    "edge_count", "sink_weight", "bias", "edited",
 )  # fmt: skip
 STREAMED = frozenset(STREAM) - {"residual", "value_norm", "value_vector", "lse", "sink_weight", *ENTRIES}
 """Variables for which attention calls are read in blocks of readers."""
@@ -84,7 +85,7 @@ def bytes_of(names: Iterable[str], extent: Extent, width: int = 4) -> dict[str, 
     }
     sizes |= dict.fromkeys(("query_vector", "key_vector", "value_vector"), per_token * e.heads * e.d_head)
     per_key = e.sequences * e.layers * e.heads * e.keys
-    sizes |= dict.fromkeys(("entropy", "self_share", "first_share", "distance", "message_sum", "kept_share"), per_token * e.heads)
+    sizes |= dict.fromkeys(_ROWS, per_token * e.heads)
     sizes |= dict.fromkeys(("top_key", "top_attention", "top_message"), per_token * e.heads * e.top)
     sizes |= dict.fromkeys(("received", "influence"), per_key * len(BANDS))
     if is_streaming(names):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sociogram.watch.access import CROSS, OUTSIDE, tensor
 from sociogram.watch.audit import stream
+from sociogram.watch.few import branch_out, entry_move, few_of, hears, is_streamed
+from sociogram.watch.streamed import KINDS
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
@@ -79,6 +81,8 @@ def _layer(rec: Recording, index: int) -> pd.DataFrame | None:
 
 def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor | None]:
     """The messages' side of a layer; biases are appended to `rest`."""
+    if is_streamed(rec.dataset):
+        return _heard_by_few(rec, index, rest)
     messages = rec.messages(index)
     norms = messages.norms()
     own = torch.diagonal(norms, dim1=1, dim2=2).sum(0)
@@ -98,9 +102,30 @@ def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor |
     return heard
 
 
+def _heard_by_few(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor | None]:
+    """The same of a streamed recording, from its strongest messages and sums."""
+    few = few_of(rec, index, rec.main)
+    rest.append(few.bias)
+    itself = few.rows("message")[KINDS.index("itself")].sum(0)
+    heard: dict[str, Tensor | None] = {
+        "from_others": few.from_others(),
+        "from_itself": few.from_itself(),
+        "attention": few.out,
+        "self_share": itself / few.rows("message").sum((0, 1)),
+    }
+    for column, suffix in BESIDE.items():
+        name = rec.main + suffix
+        if name in rec.stacks and hears(rec, index, name):
+            other = branch_out(rec, index, name)
+            bias = tensor(rec.stack(name)["bias"].isel(layer=index)).nan_to_num() if "bias" in rec.stack(name) else 0 * other
+            heard[column] = other - bias
+            rest.append(bias)
+    return heard
+
+
 def _entry(rec: Recording, index: int, name: str) -> Tensor | None:
     if name not in rec.dataset:
-        return None
+        return entry_move(rec, index, name)
     value = tensor(rec.dataset[name].isel(layer=index))
     return None if bool(value.isnan().all()) else value
 

@@ -98,7 +98,7 @@ class Recording(Arrays):
 
     def select(
         self,
-        weights: tuple[str, ...] = ("message", "attention", "contribution"),
+        weights: tuple[str, ...] | None = None,
         *,
         toward: str | int | None = None,
         budget: int = 50_000,

@@ -54,7 +54,7 @@ def numbers_of(
         itself = (own * (place == keys)).sum(-1)
     begun = column <= at.first < column + own.shape[3]
     start = own[..., at.first - column] if begun else torch.zeros_like(heard)
-    rows = [total, torch.where(nothing, nan, spread), far, (own * sizes[:, :, None]).sum(-1), itself, start, given]
+    rows = [total, torch.where(nothing, nan, spread), far, heard, (own * sizes[:, :, None]).sum(-1), itself, start, given]
     return torch.stack([row.to(weights.dtype) for row in rows], dim=2)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.watch.account import Messages
 from sociogram.watch.edges import COLUMNS, WEIGHTS, EdgeNumbers
+from sociogram.watch.few import is_streamed
 from sociogram.watch.streamed import KINDS
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Selection:
 
 def select(
     rec: Recording,
-    weights: tuple[str, ...] = ("message", "attention", "contribution"),
+    weights: tuple[str, ...] | None = None,
     *,
     toward: str | int | None = None,
     budget: int = 50_000,
@@ -57,7 +58,8 @@ def select(
     """Choose, for each weight on its own, the strongest edges of every layer of the main stack.
 
     Args:
-        weights: what to rank by, each for itself, so that none is ranked within another's choice; see `rec.edges`.
+        weights: what to rank by, each for itself, so that none is ranked within another's choice; see `rec.edges`. When left
+            out, message, attention and contribution; of a streamed recording the first two, whose sums it knows.
         toward: a token; needed for (and adding) the weight `"toward"`.
         budget: how many edges in all; shared equally among weights and layers. Where all edges fit, all are taken.
         per_reader: of each head and reader at most so many are candidates, so that no single reader fills a layer; of the last
@@ -69,8 +71,13 @@ def select(
 
     Misleads: what is not chosen is not nothing; `totals` says how much it is.
     """
+    weights = _known(rec) if weights is None else weights
     chosen = (*weights, "toward") if toward is not None and "toward" not in weights else tuple(weights)
     _check(rec, chosen, toward, budget, per_reader)
+    if is_streamed(rec.dataset):
+        from sociogram.watch.streamed_selection import select_few
+
+        return select_few(rec, chosen, budget)
     numbers = EdgeNumbers(rec, rec.main, toward)
     layers = list(numbers.layers())
     if not layers:
@@ -80,6 +87,11 @@ def select(
     for index in layers:
         build.layer(index)
     return build.finished()
+
+
+def _known(rec: Recording) -> tuple[str, ...]:
+    """The weights of which a recording knows all edges, or at least their sums."""
+    return ("message", "attention") if is_streamed(rec.dataset) else ("message", "attention", "contribution")
 
 
 def _check(rec: Recording, weights: tuple[str, ...], toward: str | int | None, budget: int, per_reader: int) -> None:
@@ -168,6 +180,11 @@ class _Builder:
         totals = xr.Dataset(arrays, coords={"kind": list(KINDS)})
         table = pd.concat(self.tables, ignore_index=True) if self.tables else pd.DataFrame(columns=COLUMNS)
         return Selection(table, ranks, totals)
+
+
+def shares() -> tuple[tuple[float, ...], float]:
+    """Of each weight's and layer's budget, what each kind of edge gets, and what the last token's gets on top."""
+    return _SHARES, _LAST
 
 
 def _strongest(sizes: Float[Tensor, "head query key"], quota: int | None, per_reader: int) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
+
+from sociogram.watch.few import is_streamed
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
@@ -16,11 +18,14 @@ def senders(rec: Recording) -> pd.DataFrame:
 
     Returns:
         Columns `key, token, message` (summed norms of its messages to other tokens), `share` (of all messages between
-        different tokens), `attention` (summed weights that others gave it) and `readers` (how many others could read it).
+        different tokens), `attention` (summed weights that others gave it) and `readers` (how many others could read it; NaN
+        of a streamed recording, which does not count them).
 
     Misleads: in trained decoders the first token soaks up attention; its messages are often short, and its share of
     `attention` says little about what was told. Early tokens have more readers.
     """
+    if is_streamed(rec.dataset):
+        return _of_sums(rec)
     total: torch.Tensor | None = None
     attention: torch.Tensor | None = None
     readable = None
@@ -35,10 +40,20 @@ def senders(rec: Recording) -> pd.DataFrame:
         attention = given if attention is None else attention + given
         seen = ((messages.weights != 0).any(0) & others).sum(0)
         readable = seen if readable is None else torch.maximum(readable, seen)
-    texts = rec.dataset["key_token"].values
     if total is None or attention is None or readable is None:
         return pd.DataFrame(columns=["key", "token", "message", "share", "attention", "readers"])
-    whole = float(total.sum())
+    return _table(rec, total, attention, readable.numpy())
+
+
+def _of_sums(rec: Recording) -> pd.DataFrame:
+    """The same of a streamed recording, from its column sums: what lies in the bands beyond a token's own place."""
+    sums = [torch.from_numpy(rec.need(rec.dataset, name).values[:, :, 1:]).double() for name in ("influence", "received")]
+    told, given = (value.nansum((0, 1, 2)) for value in sums)
+    return _table(rec, told, given, float("nan"))
+
+
+def _table(rec: Recording, total: torch.Tensor, attention: torch.Tensor, readers: Any) -> pd.DataFrame:
+    whole, texts = float(total.sum()), rec.dataset["key_token"].values
     table = pd.DataFrame(
         {
             "key": range(len(texts)),
@@ -46,7 +61,7 @@ def senders(rec: Recording) -> pd.DataFrame:
             "message": total.numpy(),
             "share": (total / whole).numpy() if whole else 0.0,
             "attention": attention.numpy(),
-            "readers": readable.numpy(),
+            "readers": readers,
         }
     )
     return table.sort_values("message", ascending=False, kind="stable").reset_index(drop=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-NUMBERS = ("lse", "entropy", "distance", "message_sum", "self_share", "first_share", "sink_weight")
+NUMBERS = ("lse", "entropy", "distance", "attention_sum", "message_sum", "self_share", "first_share", "sink_weight")
 """What is known of each row, in this order."""
 KINDS = ("between", "first", "itself")
 """Kinds of edges: between different tokens; from the first token (which soaks up attention) to others; from a token to itself."""

@@ -12,7 +12,7 @@ from sociogram.models.run import HeardRun
 from sociogram.watch.account import gram_factor
 from sociogram.watch.streamed import Streamed
 
-ROWS = ("lse", "entropy", "distance", "self_share", "first_share", "sink_weight")
+ROWS = ("lse", "entropy", "distance", "attention_sum", "self_share", "first_share", "sink_weight")
 """Numbers of a row that are kept as they were read."""
 CHOICE = ("top_key", "top_attention", "top_message", "kept_share")
 """Variables that need the strongest keys to be found."""
@@ -73,8 +73,7 @@ def _kept_share(heard: HeardRun, streamed: Streamed, messages: Tensor) -> Float[
     """What the strongest keys carry of what they were ranked by."""
     if streamed.by == "message":
         return messages.sum(-1) / _message_sum(heard, streamed)
-    outside = 0.0 if streamed.outside is None else streamed.outside.sum(-1)
-    return streamed.attention.sum(-1) / (1 - streamed.number("sink_weight") - outside)
+    return streamed.attention.sum(-1) / streamed.number("attention_sum")
 
 
 def _influence(heard: HeardRun, streamed: Streamed) -> Float[Tensor, "batch head band key"]:

@@ -60,8 +60,10 @@ def _header(tokens: int, layers: int, heads: int, stops: int, components: int) -
         "layers": [{"status": "closed", "stop": 2 * i + 1, "before": 2 * i} for i in range(layers)],
         "heads": heads,
         "causal": True,
+        "prompt": None,
+        "streamed": None,
         "predictions": [],
-        "audit": {"relative_error": 1e-5, "null_drift": None},
+        "audit": {"relative_error": 1e-5, "null_drift": None, "checked": None},
         "views": [
             {
                 "name": "plain",

@@ -24,7 +24,7 @@ from sociogram.watch.predictions import shown
 from sociogram.watch.provenance import FORMAT, described
 from sociogram.watch.recording import Recording
 from sociogram.watch.request import Request
-from sociogram.watch.running import CHECKED, Running
+from sociogram.watch.running import Running
 from sociogram.watch.tokens import stack_tokens
 
 
@@ -175,7 +175,7 @@ def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], running: Ru
             nodes[_node(stack, builder)] = tokens.label(dataset)
     kept = sorted(running.request.names)
     attributes = {"format": FORMAT, "main": anatomy.main, "stacks": list(nodes), "kept": kept, **described(model)}
-    attributes |= {"checked_error": running.worst, "checked_tokens": CHECKED}
+    attributes |= {"checked_error": running.worst, "checked_tokens": max(running.checked.values(), default=0)}
     if running.course.new:
         attributes["prompt_tokens"] = running.course.tokens - running.course.new
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})

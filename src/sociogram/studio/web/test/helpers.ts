@@ -2,7 +2,7 @@
 
 import { gzipSync } from "node:zlib";
 import { frameOf, widen } from "../src/engine/frame";
-import type { ArrayEntry, Frame, Header, LayerInfo, Meaning, MeaningName, Numbers, RunInfo, Stop } from "../src/types";
+import type { ArrayEntry, Frame, Header, LayerInfo, Meaning, MeaningName, Numbers, RunInfo, Stop, Streamed } from "../src/types";
 
 export interface TinyOptions {
   tokens?: number | string[]; // how many, or which
@@ -20,6 +20,9 @@ export interface TinyOptions {
   views?: string[];
   seed?: number;
   text?: string | null;
+  prompt?: number | null; // so many tokens were read, the others written
+  streamed?: Streamed | null;
+  moves?: string[]; // further parts of the moves that are shipped
 }
 
 export type Stored = { dtype: ArrayEntry["dtype"]; shape: number[]; data: Float32Array | Uint8Array | Uint16Array | Uint32Array };
@@ -213,7 +216,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
   }
   put("neighbour", "u2", [S, T, K], neighbour);
   put("neighbour_distance", "f4", [S, T, K], neighbourDistance);
-  for (const part of ["moved", "from_others", "from_itself", "mlp", "rest"]) {
+  for (const part of ["moved", "from_others", "from_itself", "mlp", "rest", ...(options.moves ?? [])]) {
     put(`move/${part}`, "f4", [L, T], Array.from({ length: L * T }, (_, i) => (opaque.has(Math.floor(i / T)) ? NaN : 0.2 + next())));
   }
 
@@ -316,6 +319,8 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
   return {
     name: index === 0 ? "first" : "second",
     tokens,
+    prompt: options.prompt ?? null,
+    streamed: options.streamed ?? null,
     stops,
     layers,
     heads: H,
@@ -324,7 +329,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
       { token: " mat", probability: 0.5 },
       { token: " dog", probability: 0.2 },
     ],
-    audit: { relative_error: 1e-6, null_drift: 1e-7 },
+    audit: { relative_error: 1e-6, null_drift: 1e-7, checked: options.streamed ? 16 : null },
     views,
     measures: {
       names: ["cohesion", "alignment"],
@@ -400,7 +405,9 @@ export function largeFrame(options: LargeOptions): { header: Header; arrays: Rec
     heads: H,
     causal: true,
     predictions: [],
-    audit: { relative_error: null, null_drift: null },
+    audit: { relative_error: null, null_drift: null, checked: null },
+    prompt: null,
+    streamed: null,
     views: [{ name: "plain", label: "as it is", components: variance.map((_, c) => `PC${c + 1}`), variance, null_variance: null, scale: 1, fitted_without: [0], note: null }],
     measures: { names: [] },
     meanings,

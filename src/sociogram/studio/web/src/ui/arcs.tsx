@@ -17,6 +17,20 @@ export function texts(order: readonly number[], total: number, slot: number, roo
   return new Set(chosen);
 }
 
+/** The ground under the tokens that the model wrote, from where its prompt ends. */
+export function Written({ from, to, top, low }: { from: number; to: number; top: number; low: number }): JSX.Element | null {
+  if (!(to - from > 1)) return null;
+  return (
+    <g class="sg-ground">
+      <rect x={from} y={top} width={to - from} height={Math.max(0, low - top)} />
+      <line x1={from} x2={from} y1={top} y2={low} />
+      <text x={Math.min(from + 5, to - 40)} y={top + 11}>
+        written
+      </text>
+    </g>
+  );
+}
+
 const [LEVEL, TURNED] = [76, 92]; // room for the texts
 const [TOP, TOP_SMALL] = [72, 122]; // and for the title
 
@@ -45,6 +59,7 @@ export function Arcs({ height }: { height: number }): JSX.Element {
   return (
     <div class="sg-arcs" ref={ref}>
       <svg width={width} height={height} role="img" aria-label={`${rows.length} arrows over ${tokens.length} tokens; the table has the same numbers`} onClick={(event) => event.target === event.currentTarget && store.choose(null)}>
+        <Written from={x(store.info.value.prompt ?? tokens.length) - slot / 2} to={width - 16} top={top} low={height - 4} />
         <line class="sg-base" x1="16" x2={width - 16} y1={base} y2={base} />
         {rows.toReversed().map((row) => {
           const share = Math.abs(row[meaning] ?? 0) / largest;

@@ -12,6 +12,7 @@ const HOSTILE = [
 const base: Asked = {
   model: "smollm2-135m", text: "A b", meaning: { name: "message", label: "", signed: false, token: null }, layer: 5, heads: [], token: null,
   arrows: 10, threshold: 0, first: false, itself: true, told: true,
+  streamed: null, written: 0,
 }; // prettier-ignore
 
 function has(program: string): boolean {

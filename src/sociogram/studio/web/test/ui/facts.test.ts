@@ -43,9 +43,9 @@ describe("facts of a run", () => {
   it("measure moves, movers and neighbours", () => {
     const best = mover(run, 3, false)!;
     for (let token = 1; token < 8; token++) expect(movedAt(run, 3, token)).toBeLessThanOrEqual(movedAt(run, 3, best));
-    const { edited, ...parts } = moves(run, 0, 1);
+    const { edited, from_source, from_outside, ...parts } = moves(run, 0, 1);
     expect(Object.values(parts).every((value) => value >= 0.2)).toBe(true);
-    expect(edited).toBeNaN(); // a run without edits ships none
+    expect([edited, from_source, from_outside]).toEqual([NaN, NaN, NaN]); // a run without edits ships none
     const near = neighbours(run, 2, 4);
     expect(near).toHaveLength(3);
     expect(near[0]!.distance).toBeLessThanOrEqual(near[1]!.distance);

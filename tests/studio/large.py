@@ -90,7 +90,7 @@ def _header(tokens: int, layers: int, heads: int, stops: int, components: int) -
     }
 
 
-def large_page(path: Path, *, tokens: int, layers: int, heads: int, edges: int) -> Path:
+def large_page(path: Path, *, tokens: int, layers: int, heads: int, edges: int, components: int = 16) -> Path:
     """A whole page around such a frame."""
-    path.write_text(page_module.assemble(large_frame(tokens, layers, heads, edges), "noise"), encoding="utf-8")
+    path.write_text(page_module.assemble(large_frame(tokens, layers, heads, edges, components), "noise"), encoding="utf-8")
     return path

@@ -227,6 +227,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
     { name: "attention", label: "attention weight", signed: false, token: null },
     { name: "contribution", label: "contribution", signed: true, token: null },
   ];
+  if (options.streamed) meanings.pop(); // message and attention alone
   if (toward !== null) meanings.push({ name: "toward", label: `toward ${toward}`, signed: true, token: toward });
   interface Edge {
     layer: number;
@@ -282,6 +283,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
   const E = shipped.length;
   for (const column of ["layer", "head", "query", "key"] as const) put(`edge/${column}`, "u2", [E], shipped.map((e) => e[column]));
   for (const { name } of meanings) put(`edge/${name}`, "f4", [E], shipped.map((e) => e.value[name]));
+  if (options.streamed) put("edge/contribution", "f4", [E], shipped.map((e) => e.value.contribution));
   put("edge/pull", "f4", [E], shipped.map((e) => e.pull));
   const count = new Uint32Array(L * H * 3);
   for (const e of edges) count[(e.layer * H + e.head) * 3 + e.kind]!++;

@@ -100,7 +100,7 @@ export function labelWishes(run: Run, state: Looked, selection: Selection, hover
   const out: Wish[] = [];
   for (let t = 0; t < T; t++) {
     const wanted = priority[t]!;
-    if (T > CROWD && wanted === 0 && selection.edges.length > 0) continue; // texts in a crowd hide it and name nobody in particular
+    if (T > CROWD && wanted === 0) continue; // texts in a crowd hide it and name nobody in particular
     if (t === 0 && !state.first && T > 1 && wanted < 70) continue;
     const word = state.words ? wordAt(run, stop, t) : null;
     out.push({

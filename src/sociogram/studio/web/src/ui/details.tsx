@@ -21,11 +21,12 @@ export function Details(): JSX.Element {
   return (
     <div class="sg-details">
       <Title token={token} />
-      <Told token={token} side="heard" />
+      {/* what a section computed is about its token: another token gets another section */}
+      <Told key={`heard ${token}`} token={token} side="heard" />
       <Moved token={token} />
-      <Mind token={token} />
-      <Near token={token} />
-      <Told token={token} side="told" />
+      <Mind key={`mind ${token}`} token={token} />
+      <Near key={`near ${token}`} token={token} />
+      <Told key={`told ${token}`} token={token} side="told" />
       <Worksheet token={token} />
     </div>
   );

@@ -33,7 +33,7 @@ export function streamedLine({ streamed }: Store["info"]["value"]): string {
   if (!streamed) return "";
   const by = streamed.by === "message" ? "message norm" : "attention";
   const kept = streamed.top === 1 ? "the strongest key" : `the ${streamed.top} strongest keys`;
-  return `A streamed recording: arrows are among ${kept} (by ${by}) of each reader and head, sums count all. Messages and attention only: other meanings need every weight.`;
+  return `Streamed: arrows are among ${kept} (by ${by}) of each reader and head, sums count all. Messages and attention only: other meanings need every weight.`;
 }
 
 /** What is switched off, and how much of the layer that is. */

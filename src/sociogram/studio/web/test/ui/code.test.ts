@@ -68,6 +68,23 @@ describe("copy as Python", () => {
   });
 });
 
+describe("a recording made another way", () => {
+  it("is made that way again", () => {
+    const streamed = { ...base, streamed: { top: 4, by: "attention" } as const, written: 20 };
+    expect(asPython(streamed)).toContain('sg.record(sg.load("smollm2-135m"), "A b", keep="stream", top=4, by="attention", generate=20)');
+    expect(asCommand(streamed)).toContain(" --stream --generate 20 --html");
+    expect(asPython({ ...base, streamed: { top: 8, by: "message" } })).toContain('"A b", keep="stream", top=8)');
+  });
+  it("reads a long text from a file", () => {
+    const long = { ...base, text: "-a ".repeat(400) };
+    expect(asPython(long)).toContain('text = open("text.txt").read()  # the text of this page, 1200 letters\nrec = sg.record(sg.load("smollm2-135m"), text)');
+    expect(asCommand(long)).toMatch(/^sociogram look --file text\.txt --model [^ ]+ [^']+$/);
+    const { frame } = tinyFrame({ prompt: 4, streamed: { top: 2, by: "message" } });
+    const what = asked(frame.header, frame.runs[0]!.info, defaultState(frame), 1);
+    expect([what.written, what.streamed?.top]).toEqual([2, 2]);
+  });
+});
+
 describe("copy as command line", () => {
   it("has the options that there are", () => {
     expect(asCommand({ ...base, token: 8, told: false, heads: [2] })).toBe(

@@ -65,7 +65,9 @@ def test_a_streamed_recording_is_drawn_as_a_dense_one(smollm: sg.Model, paris: s
     rec = sg.record(smollm, "The Eiffel Tower is located in the city of", keep="stream", top=10)
     one, other = sg.plot.flock(rec).get_title(), sg.plot.flock(paris).get_title()
     assert one == other
-    np.testing.assert_allclose(sg.plot.heads(rec).images[0].get_array(), sg.plot.heads(paris).images[0].get_array(), atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(
+        sg.plot.heads(rec).images[0].get_array(), sg.plot.heads(paris).images[0].get_array(), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_moves_show_what_came_from_outside_and_what_was_edited() -> None:

@@ -91,14 +91,23 @@ def test_of_many_tokens_a_sample_walks_and_what_depends_on_their_number_has_no_n
 
 def test_of_a_crowd_a_sample_walks_for_the_variance(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(1).standard_normal((5, 300, 6)).cumsum(0)
+    x[:, 0] *= 30
     whole = recording(x).flock(null=5).null_variance
     monkeypatch.setattr(walks, "CROWD", 150)
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    was = walks.walk
+    monkeypatch.setattr(walks, "walk", lambda start, lengths, rng: seen.append((start, lengths)) or was(start, lengths, rng))
     for view in ("plain", "centred"):
         some = recording(x).flock(view, null=5).null_variance
         assert some is not None
         assert whole is not None
         np.testing.assert_allclose(some, whole, atol=0.03)
         assert not np.array_equal(some, whole)
+    start, lengths = seen[0]
+    who = [int(np.flatnonzero((x[0] == row).all(1))[0]) for row in start]
+    assert who[0] == 0
+    assert len(who) == len(set(who)) == 151
+    np.testing.assert_allclose(lengths, np.linalg.norm(np.diff(x, axis=0), axis=-1)[:, who])  # each walker's own steps
 
 
 def test_resultants_are_distributed_as_means_of_random_directions() -> None:

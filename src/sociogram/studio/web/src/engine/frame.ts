@@ -342,6 +342,7 @@ function checkRun(run: Run, header: Header): void {
   shape("neighbour", [S, T, K]);
   shape("neighbour_distance", [S, T, K]);
   for (const part of ["moved", "from_others", "from_itself", "mlp"]) shape(`move/${part}`, [L, T]);
+  for (const part of ["from_source", "from_outside", "edited", "rest"]) if (run.has(`move/${part}`)) shape(`move/${part}`, [L, T]);
   const E = header.arrays[`${index}/edge/layer`]?.shape[0] ?? 0;
   for (const column of ["layer", "head", "query", "key", "attention", "message", "contribution", "pull"]) shape(`edge/${column}`, [E]);
   for (const meaning of info.meanings) {

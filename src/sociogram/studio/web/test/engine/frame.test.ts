@@ -124,6 +124,11 @@ describe("what is no good frame", () => {
     expect(broken((h) => (h.runs[0].layers[0].stop = 99))).toThrow("runs[0].layers[0].stop");
     expect(broken((h) => (h.runs[0].layers[0].status = "shut"))).toThrow('"closed" or "opaque"');
     expect(broken((h) => h.runs[0].views[0].variance.pop())).toThrow("runs[0].views[0].variance");
+    expect(broken((h) => (h.runs[0].prompt = 99))).toThrow("runs[0].prompt");
+    expect(broken((h) => delete h.runs[0].prompt)).toThrow("runs[0].prompt");
+    expect(broken((h) => (h.runs[0].streamed = { top: 0, by: "message" }))).toThrow("runs[0].streamed.top");
+    expect(broken((h) => (h.runs[0].streamed = { top: 8, by: "size" }))).toThrow("runs[0].streamed.by");
+    expect(broken((h) => (h.runs[0].audit.checked = -1))).toThrow("runs[0].audit.checked");
     expect(broken((h) => (h.runs[0].words.tokens[0] = 99))).toThrow("words.tokens[0]");
     expect(broken((h) => h.runs[0].measures.cohesion.all.pop())).toThrow("measures.cohesion.all");
     expect(broken((h) => (h.runs[0].meanings[0].name = "__proto__"))).toThrow("meanings[0].name");
@@ -137,6 +142,7 @@ describe("what is no good frame", () => {
     };
     expect(broken((a) => delete a["0/norm"])).toThrow("no array 0/norm");
     expect(broken((a) => (a["0/norm"].shape = [1, a["0/norm"].data.length]))).toThrow("0/norm has shape");
+    expect(broken((a) => (a["0/move/from_outside"] = { ...a["0/norm"] }))).toThrow("0/move/from_outside has shape");
     expect(broken((a) => (a["0/edge/query"].data[0] = 99))).toThrow("0/edge/query holds 99");
     expect(broken((a) => (a["0/rank/message"].data[0] = 1e6))).toThrow("rank/message names edge 1000000");
     expect(broken((a) => (a["0/rank_start/message"].data[3] = 1e6))).toThrow("points past");

@@ -32,6 +32,7 @@ def plainly(
         found["entropy"][q] = -sum(w * np.log(w) for w in outcomes) if outcomes else np.nan
         apart = np.abs(np.arange(keys) - place)
         found["distance"][q] = (row * apart).sum() / row.sum() if row.sum() else np.nan
+        found["attention_sum"][q] = row.sum()
         found["message_sum"][q] = (row * sizes).sum()
         found["self_share"][q] = row[place] if 0 <= place < keys else 0
         found["first_share"][q], found["sink_weight"][q] = row[0], sink[q]

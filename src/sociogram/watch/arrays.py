@@ -159,6 +159,7 @@ class Arrays:
         self._one("messages", name)
         dataset = self.stack(name).isel(layer=self.layer(layer, stack=name))
         self.check_closed(layer, dataset)
+        self.need(dataset, "weights")
         out = tensor(self.need(dataset, "attention_out"))
         heads = slice(0, self._heads(name, layer, dataset))
         bias = tensor(dataset["bias"]) if "bias" in dataset else torch.zeros_like(out)

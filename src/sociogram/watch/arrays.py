@@ -268,5 +268,6 @@ class Arrays:
         sizes = self.dataset.sizes
         count = f"{sizes['sequence']} sequences of " if "sequence" in sizes else ""
         kept = ", ".join(sorted(str(name) for name in self.dataset.data_vars))
+        count = f"interrupted, {self.tree.attrs['interrupted']}: {count}" if "interrupted" in self.tree.attrs else count
         what = f"{count}{sizes.get('query', 0)} tokens, {sizes['layer']} layers in {self.main!r}"
         return f"Recording({self.tree.attrs.get('model', 'model')}: {what}; stacks {', '.join(self.stacks)}; {kept})"

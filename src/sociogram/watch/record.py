@@ -106,7 +106,9 @@ def record_under(
     output, read = running.run(() if editors is None else editors(inputs))
     if disk is not None:
         text = {"text": what} if isinstance(what, str) else {}
-        disk.close(_outputs(output, read), {"checked_error": running.worst, "checked_tokens": CHECKED, **text})
+        disk.close(
+            _outputs(output, read), {"chunk": course.chunk, "checked_error": running.worst, "checked_tokens": CHECKED, **text}
+        )
         return _opened(disk, model, editors)
     tree = _tree(model, anatomy, read, running)
     if isinstance(what, str):
@@ -219,6 +221,7 @@ def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], running: Ru
             nodes[builder.node] = _tokens(model, anatomy, inputs, stack, builder, sizes).label(dataset)
     attributes = _attributes(model, anatomy, running.request) | {"stacks": list(nodes)}
     attributes |= {"checked_error": running.worst, "checked_tokens": CHECKED}
+    attributes["chunk"] = running.course.chunk
     if running.course.new:
         attributes["prompt_tokens"] = running.course.tokens - running.course.new
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})

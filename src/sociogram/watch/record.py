@@ -95,6 +95,7 @@ def record_under(
 ) -> Recording:
     """`record`, of a run that is edited while it happens; see `steering`. What is recorded is what was used."""
     request = request.checked()
+    _refuse_offloaded(model)
     inputs = model.encode(what)
     anatomy = model.find_anatomy(inputs)
     _refuse_unseen(model, anatomy)
@@ -159,6 +160,15 @@ SHOWN_BYTES = 64_000_000
 def _short_output(output: Any) -> Tensor | None:
     value = shown(output)
     return value.detach() if value.numel() * value.element_size() <= SHOWN_BYTES else None
+
+
+def _refuse_offloaded(model: Model) -> None:
+    away = [name for name, parameter in model.hf.named_parameters() if parameter.is_meta]
+    if away:
+        raise UnsupportedModelError(
+            f"{len(away)} of the weights of {model.name} are offloaded ({away[0]}, ...): they are there only while their module "
+            "runs, and an account needs them. Load the model with a device_map that has room for all of them on its devices."
+        )
 
 
 def _refuse_unseen(model: Model, anatomy: Anatomy) -> None:

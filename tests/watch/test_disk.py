@@ -52,6 +52,7 @@ def test_settings_of_the_stream(tmp_path: Path, smollm: sg.Model) -> None:
     whole = sg.record(smollm, TEXT, keep="stream")
     rounded = sg.record(smollm, TEXT, keep="stream", residual="bfloat16", to=tmp_path / "r.zarr", chunk=32)
     exact = sg.record(smollm, TEXT, keep="stream", to=tmp_path / "e.zarr", chunk=32)
+    assert set(exact.dataset.data_vars) == set(whole.dataset.data_vars)
     sizes = [
         sum(f.stat().st_size for f in (tmp_path / name / "decoder" / "residual").rglob("*")) for name in ("r.zarr", "e.zarr")
     ]

@@ -51,6 +51,11 @@ class Course:
         """How many tokens all passes have together at most (where there are several)."""
         return int(self.inputs["input_ids"].shape[1]) + self.new
 
+    @property
+    def passes(self) -> int:
+        """How many passes there are at most."""
+        return self.new + 1 if self.new else -(-self.tokens // self.chunk) if self.chunk else 1
+
     def run(self) -> tuple[Any, dict[str, Tensor]]:
         """Run all passes; returns the last output, and the inputs with all tokens, the last of which may not have been read."""
         if self.new:

@@ -21,6 +21,7 @@ from sociogram.watch.build import StackBuilder, builders
 from sociogram.watch.disk import Disk
 from sociogram.watch.layout import Pieces
 from sociogram.watch.passes import Course
+from sociogram.watch.progress import bar
 from sociogram.watch.request import Request
 from sociogram.watch.stream import Streamer
 from sociogram.watch.tokens import padding_of
@@ -70,9 +71,13 @@ class Running:
         self._reader = Reader(
             hf, self.anatomy, self._take, weights=weights, totals="lse" in names, place=self._place, streamer=self.streamer
         )
-        with torch.no_grad(), watching(hf, [self._reader], editors) as session:
-            if self.course.pieces:
+        course = self.course
+        tokens = course.tokens if course.pieces else 0
+        what = "writing" if course.new else "reading"
+        with bar(what, tokens, course.passes) as self._advance, torch.no_grad(), watching(hf, [self._reader], editors) as session:
+            if course.pieces:
                 session.on_input("", self._new_pass)
+                session.on_output("", lambda _: self._advance(self._count))
             self._reader.attach(session)
             if self.disk is not None:
                 session.on_output("", lambda _: self._store())
@@ -98,6 +103,7 @@ class Running:
             self.streamer.past = self.seen
         self._reader.new_pass()
         self.seen += count
+        self._count = count
 
     def _store(self) -> None:
         """A pass is over: what is on disk is whole up to here."""

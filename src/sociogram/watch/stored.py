@@ -113,6 +113,7 @@ def open_recording(path: str | PathLike[str], model: Model | None = None) -> Rec
         raise RecordingError(f"{folder} is not a recording of Sociogram (no zarr.json with a format version in it)")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated metadata")
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized")  # what was being written when it was killed
         stored = xr.open_datatree(folder, engine="zarr", consolidated=False, chunks=None)
     _check_format(folder, int(stored.attrs["format"]))
     if TOKENS in stored.attrs and not stored.attrs[COMPLETE]:

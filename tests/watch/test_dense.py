@@ -35,6 +35,16 @@ def test_a_window_of_readers_in_all_kinds_of_models(name: str) -> None:
                 )
 
 
+@pytest.mark.parametrize("name", ["gemma2", "gpt_oss", "llama"])
+def test_windows_of_caches_that_let_keys_go(name: str) -> None:
+    """Where a sliding window's cache holds the last keys only, a reader's weights stand at the keys they are of."""
+    made = specimen(name)
+    model, ids = sg.load(made.model), made.inputs["input_ids"][:1].repeat(1, 3)
+    whole, cut = sg.record(model, ids), sg.record(model, ids, keep="stream", chunk=4)
+    readers = [2, 5, ids.shape[1] - 1]
+    np.testing.assert_allclose(cut.dense(readers)["weights"].values, whole.dataset["weights"].values[:, :, readers], atol=1e-5)
+
+
 def test_of_a_text_read_in_chunks_under_an_edit(smollm: sg.Model) -> None:
     whole = sg.record(smollm, TEXT)
     cut = sg.record(smollm, TEXT, keep="stream", chunk=10)

@@ -160,6 +160,21 @@ def test_ties_are_broken_by_the_lower_key_in_both_ways() -> None:
                 assert found.keys[0, 0, q].tolist() == ([*range(past + q + 1)] + [-1] * 4)[:4], how
 
 
+def test_a_reader_from_whom_a_finite_minimum_hides_all_keys_hears_all_alike() -> None:
+    """As in the families that add such a mask (BLT's patches): no row of zeros, and so not the kernel's business."""
+    call = made_call(0, 2, 1, 6, 0, torch.float32, "additive")
+    assert call.mask is not None
+    call.mask[:, :, 2] = torch.finfo(torch.float32).min
+    assert not scan.can_scan(call)
+    output, found = stream.Streamer(nn.Identity(), Wanted(3), {})._in_torch(
+        call, torch.ones(2, 6), Wanted(3), Standing(0), torch.ones(6, dtype=torch.bool)
+    )
+    torch.testing.assert_close(found.attention[0, :, 2], torch.full((2, 3), 1 / 6))
+    torch.testing.assert_close(output, mix(weights_of(call)[0], call))
+    call.mask[:, :, 2, 0] = 0
+    assert scan.can_scan(call)
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_streamed_recordings_of_all_kinds_of_models(name: str) -> None:
     """Families with gates, norms after the sum, sinks, cross-attention, several sequences: against the dense recording."""

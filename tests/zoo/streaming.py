@@ -70,6 +70,8 @@ def _grown(model: sg.Model, ids: torch.Tensor) -> float:
     grown = sg.record(model, ids, keep="stream", top=4, generate=setting)
     if grown.inputs["input_ids"].shape[1] != ids.shape[1] + 3:
         raise AssertionError(f"{grown.inputs['input_ids'].shape[1]} tokens, not {ids.shape[1]} + 3")
+    if not grown.tree.attrs["as_read_whole"]:
+        raise sg.UnsupportedModelError("decodes something else than it reads at once")
     return _apart(sg.record(model, grown.inputs["input_ids"]), grown)
 
 
@@ -85,7 +87,11 @@ def _apart(dense: sg.Recording, streamed: sg.Recording) -> float:
 def _node(dense: sg.Recording, streamed: sg.Recording, node: str) -> list[float]:
     found, data = [0.0], streamed.stack(node)
     for layer, status in enumerate(dense.stack(node)["status"].values):
-        if status != "closed" or bool(dense.stack(node)["weights"].isel(layer=layer).isnull().all()):
+        if (
+            status != "closed"
+            or "weights" not in dense.stack(node)
+            or bool(dense.stack(node)["weights"].isel(layer=layer).isnull().all())
+        ):
             continue
         messages = dense.messages(layer, stack=node)
         heads, norms, weights = len(messages.weights), messages.norms(), messages.weights

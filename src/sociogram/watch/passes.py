@@ -58,10 +58,16 @@ class Course:
 
     def run(self) -> tuple[Any, dict[str, Tensor]]:
         """Run all passes; returns the last output, and the inputs with all tokens, the last of which may not have been read."""
-        if self.new:
-            return self._write()
         hf = self.model.hf
-        return self._in_chunks() if self.chunk else hf(**forward_arguments(hf, self.inputs)), dict(self.inputs)
+        if not self.pieces:
+            return hf(**forward_arguments(hf, self.inputs)), dict(self.inputs)
+        try:
+            return self._write() if self.new else (self._in_chunks(), dict(self.inputs))
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            what = "writes" if self.new else "reads in pieces"
+            raise UnsupportedModelError(
+                f"{type(hf).__name__} fails in its own code when it {what} ({type(error).__name__}: {error})"
+            ) from error
 
     def _in_chunks(self) -> Any:
         hf, ids = self.model.hf, self.inputs["input_ids"]
@@ -109,7 +115,7 @@ def course_of(model: Model, inputs: dict[str, Tensor], request: Request, *, stee
         if not reads_in_pieces(model.hf):
             raise UnsupportedModelError(
                 f"chunk={request.chunk}: {type(model.hf).__name__} does not read a text in pieces, on its own cache, as it reads "
-                "it whole (tried on twelve tokens): leave chunk out"
+                "it whole (tried on sixteen tokens): leave chunk out"
             )
         if not plain:
             raise InputError(

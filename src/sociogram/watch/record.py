@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.anatomy import Anatomy
+from sociogram.models.chunked import reads_in_pieces
 from sociogram.models.examine import is_text
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
@@ -234,6 +235,7 @@ def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], running: Ru
     attributes["chunk"] = running.course.chunk
     if running.course.new:
         attributes["prompt_tokens"] = running.course.tokens - running.course.new
+        attributes["as_read_whole"] = reads_in_pieces(model.hf)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import sociogram as sg
+from tests.models.conftest import tiny_llama
 from tests.watch.conftest import tiny
 
 
@@ -57,6 +58,28 @@ def test_heads_moves_and_weights_draw_the_numbers(paris: sg.Recording) -> None:
     image = sg.plot.weights(paris, -1, -1).images[0].get_array()
     np.testing.assert_allclose(image.filled(0), paris.dataset["weights"].values[29, 8])
     assert image.mask[0, 1]
+
+
+@pytest.mark.real
+def test_a_streamed_recording_is_drawn_as_a_dense_one(smollm: sg.Model, paris: sg.Recording) -> None:
+    rec = sg.record(smollm, "The Eiffel Tower is located in the city of", keep="stream", top=10)
+    one, other = sg.plot.flock(rec).get_title(), sg.plot.flock(paris).get_title()
+    assert one == other
+    np.testing.assert_allclose(
+        sg.plot.heads(rec).images[0].get_array(), sg.plot.heads(paris).images[0].get_array(), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_moves_show_what_came_from_outside_and_what_was_edited() -> None:
+    model = sg.load(tiny_llama())
+    past, ids = sg.Past.of(model, [7, 8, 9, 10]), [5, 9, 17, 3, 44]
+    edits = [sg.edits.attend(source=past, layer=1), sg.edits.add(np.ones(16), layer=0, at="mlp", query=2)]
+    with sg.steer(model, edits) as steered:
+        rec = steered.record(ids)
+    lines = {line.get_label(): line for line in sg.plot.moves(rec, 2).get_lines()}
+    own = rec.moves().query("query == 2")
+    np.testing.assert_allclose(lines["from what an edit let it hear"].get_ydata(), own["from_outside"])
+    np.testing.assert_allclose(lines["changed by edits"].get_ydata(), own["edited"])
 
 
 @pytest.mark.parametrize("name", ["bert", "t5", "vit", "qwen3_next"])

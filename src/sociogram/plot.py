@@ -22,7 +22,9 @@ _PARTS = {
     "from_others": ("from others", "#0072B2", "-"),
     "from_itself": ("from itself", "#56B4E9", "--"),
     "from_source": ("from the other sequence", "#009E73", "-."),
+    "from_outside": ("from what an edit let it hear", "#CC79A7", "-."),
     "mlp": ("MLP", "#E69F00", "-"),
+    "edited": ("changed by edits", "#D55E00", "--"),
     "rest": ("biases, norms, the rest", "#999999", ":"),
 }
 _NAMED = 40
@@ -81,7 +83,9 @@ def flock(
     share = float(strongest["message"].sum()) / float(edges.attrs["total"]) if len(strongest) else 0.0
     _name_axes(ax, placed, components)
     title = f"{rec.tree.attrs['model']}, after attention in layer {chosen}"
-    ax.set_title(f"{title}: {len(strongest)} of {len(edges):,} messages, {share:.0%} of their summed norm", fontsize=10)
+    count = edges.attrs["edges"]  # of a streamed recording more than it lists
+    of = f"{len(strongest)} of {count:,} messages" if count == count else f"{len(strongest)} messages"
+    ax.set_title(f"{title}: {of}, {share:.0%} of their summed norm", fontsize=10)
     return ax
 
 
@@ -215,10 +219,11 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
 def _most_told(rec: sg.Recording) -> int:
     """The layer in which others (the first token left out) told the last token most."""
     closed = np.flatnonzero(rec.dataset["status"].values == "closed")
-    told = {int(i): float(rec.messages(int(i)).norms()[:, -1, 1:-1].sum()) for i in closed}
-    if not told:
+    if not len(closed):
         raise sg.RecordingError("no layer of this recording has messages to draw: all are opaque or unsupported")
-    return max(told, key=lambda layer: told[layer])
+    totals = rec.select(("message",), budget=rec.dataset.sizes["layer"]).totals["reader_message"]
+    told = totals.sel(kind="between").isel(query=-1).values[closed]
+    return int(closed[np.nan_to_num(told).argmax()])
 
 
 def _after_attention(rec: sg.Recording, layer: int) -> int:

@@ -98,6 +98,95 @@ def test_options_do_what_they_say(inside, tmp_path: Path) -> None:  # type: igno
 
 
 @pytest.mark.real
+def test_a_streamed_look_says_what_a_dense_one_says(inside) -> None:  # type: ignore[no-untyped-def]
+    dense = json.loads(inside("look", SENTENCE, "--json", "--top", "5")[1])
+    streamed = json.loads(inside("look", SENTENCE, "--json", "--top", "5", "--stream")[1])
+    assert set(streamed) == set(dense)
+    for one, other in zip(streamed["edges"], dense["edges"], strict=True):
+        assert [one[n] for n in ("layer", "head", "query", "key")] == [other[n] for n in ("layer", "head", "query", "key")]
+        assert one["message"] == pytest.approx(other["message"], rel=1e-4)
+    assert streamed["edges_share"] == pytest.approx(dense["edges_share"], rel=1e-4)
+    own = [row for row in dense["moves"] if row["query"] == 8]
+    assert [row["layer"] for row in streamed["moves"]] == list(range(30))  # of the token asked for
+    for one, other in zip(streamed["moves"], own, strict=True):
+        assert one["from_others"] == pytest.approx(other["from_others"], rel=1e-3)
+    assert set(streamed["audit"]) == {"checked_error", "checked_tokens"}
+    assert streamed["audit"]["checked_tokens"] == 9
+    assert 0 < streamed["audit"]["checked_error"] < 1e-3
+    code, out, _ = inside("look", SENTENCE, "--stream", "--top", "3")
+    assert code == 0
+    flat = " ".join(out.split())
+    assert "9 tokens checked while recording" in flat
+    assert "nan" not in flat.lower()
+    assert "readers" not in flat  # of a streamed recording they are not counted
+    code, out, _ = inside("look", SENTENCE, "--stream", "--top", "2", "--weight", "contribution")
+    assert code == 0
+    assert "the strongest among the 2 kept of each head by message" in " ".join(out.split())
+    assert "nan" not in out.lower()
+    assert json.loads(inside("look", SENTENCE, "--stream", "--weight", "contribution", "--json")[1])["edges_share"] is None
+
+
+@pytest.mark.real
+def test_looking_at_what_the_model_wrote(inside, smollm: sg.Model, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    prompt = "The Eiffel Tower is located in the city of"
+    for more in ([], ["--stream"]):
+        document = json.loads(inside("look", prompt, "--generate", "2", "--json", *more)[1])
+        assert document["prompt_tokens"] == 10
+        assert document["tokens"][10:] == ["␣Paris", ","]
+        assert {edge["query"] for edge in document["edges"]} == {11}
+        code, out, _ = inside("look", prompt, "--generate", "2", *more)
+        assert code == 0
+        assert "10 tokens read, 2 written" in out
+        assert "| written: 10 ␣Paris" in " ".join(out.split())
+    saved = tmp_path / "rec"
+    assert inside("look", prompt, "--generate", "2", "--stream", "--save", str(saved), "--json")[0] == 0
+    assert sg.open_recording(saved).tree.attrs["prompt_tokens"] == 10
+
+
+@pytest.mark.real
+def test_a_long_text_is_not_printed_whole_and_too_long_a_one_is_told_of_the_stream(
+    inside,  # type: ignore[no-untyped-def]
+    smollm: sg.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    text = tmp_path / "long.txt"
+    text.write_text("one two three four five six seven. " * 40)
+    code, out, _ = inside("look", "--file", str(text), "--stream", "--top", "2")
+    assert code == 0
+    tokens = len(smollm.tokenizer(text.read_text()).input_ids)
+    assert f"{tokens} tokens, 30 layers" in out
+    assert f"... {tokens - 40} more ..." in " ".join(out.split())
+    assert len(out.splitlines()) < 60
+
+    class Small:
+        available = 1_000_000
+
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", Small)
+    code, out, err = inside("look", "--file", str(text))
+    assert code == 1
+    assert "On the command line that is --stream" in " ".join(err.split())
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.real
+def test_a_text_that_is_the_name_of_a_file_says_how_to_read_it(
+    inside,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "book.txt").write_text(SENTENCE)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = inside("look", "book.txt", "--json")
+    assert code == 0
+    assert json.loads(out)["tokens"][0] == "book"
+    assert "--file reads the file of that name" in " ".join(err.split())
+    assert "note" not in inside("look", "book", "--json")[2]
+
+
+@pytest.mark.real
 def test_steering_shows_both_sides_and_the_receipt(inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     prompt = "The Eiffel Tower is located in the city of"
     cut = "cut layer=23 key='iffel'"
@@ -170,6 +259,13 @@ def test_look_writes_pictures(inside, tmp_path: Path, monkeypatch: pytest.Monkey
         (["look", "hi", "--weight", "loud"], 2, "choose one of message"),
         (["look", "hi", "--toward", "Eiffel"], 2, "is not one token"),
         (["look", "hi", "--top", "0"], 2, "--top"),
+        (["look", "hi there", "--generate", "-1"], 2, "--generate"),
+        (["look", "hi there", "--generate", "many"], 2, "--generate"),
+        (["look", "word " * 4000, "--generate", "8000"], 2, "positions"),
+        (["look", "hi there", "--stream", "--toward", " you", "--html", "x.html"], 2, "leave out --toward or --html"),
+        (["look", "hi there", "--stream", "--layer", "99"], 2, "no layer 99: there are 30, numbered 0 to 29"),
+        (["look", "hi there", "--stream", "--token", "nobody"], 2, "nobody"),
+        (["look", "hi there", "--stream", "--html", "/nowhere/at/all.html"], 2, "there is no folder"),
         (["look", "hi", "--bogus"], 2, "No such option"),
         (["look", "hi", "--file", "/nowhere/at/all"], 2, "not both"),
         (["look", "--file", "/nowhere/at/all"], 1, "No such file"),

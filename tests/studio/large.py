@@ -60,8 +60,10 @@ def _header(tokens: int, layers: int, heads: int, stops: int, components: int) -
         "layers": [{"status": "closed", "stop": 2 * i + 1, "before": 2 * i} for i in range(layers)],
         "heads": heads,
         "causal": True,
+        "prompt": None,
+        "streamed": None,
         "predictions": [],
-        "audit": {"relative_error": 1e-5, "null_drift": None},
+        "audit": {"relative_error": 1e-5, "null_drift": None, "checked": None},
         "views": [
             {
                 "name": "plain",
@@ -88,7 +90,7 @@ def _header(tokens: int, layers: int, heads: int, stops: int, components: int) -
     }
 
 
-def large_page(path: Path, *, tokens: int, layers: int, heads: int, edges: int) -> Path:
+def large_page(path: Path, *, tokens: int, layers: int, heads: int, edges: int, components: int = 16) -> Path:
     """A whole page around such a frame."""
-    path.write_text(page_module.assemble(large_frame(tokens, layers, heads, edges), "noise"), encoding="utf-8")
+    path.write_text(page_module.assemble(large_frame(tokens, layers, heads, edges, components), "noise"), encoding="utf-8")
     return path

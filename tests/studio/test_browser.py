@@ -135,6 +135,32 @@ def test_two_thousand_tokens_and_fifty_thousand_edges_load(drive: Drive, tmp_pat
     assert page.stat().st_size < 16_000_000
 
 
+def test_a_streamed_page_of_a_text_that_grew_says_so_and_draws_its_edges(drive: Drive, smollm: sg.Model, tmp_path: Path) -> None:
+    rec = sg.record(smollm, "The Eiffel Tower is located in the city of", keep="stream", top=3, generate=4)
+    sg.to_html(rec, tmp_path / "page.html")
+    setting = {"eval": "window.__sociogram.set({layer: 23, token: 9, arrows: 30, threshold: 0})"}
+    report = drive(tmp_path / "page.html", {"eval": "document.body.innerText"}, setting, settled("s.layer === 23"), EDGES)
+    text, edges = " ".join(report["results"][0].split()), report["results"][-1]
+    for words in ("10 tokens read, 4 written", "14 tokens checked while recording", "3 strongest keys (by message norm)"):
+        assert words in text
+    assert "contribution" not in text
+    table = rec.edges("message", layer=23, top=None, drop_first=True)
+    table = table[(table["query"] != table["key"]) & ((table["query"] == 9) | (table["key"] == 9))]
+    assert 5 < len(edges) <= 30
+    for edge, (_, row) in zip(edges, table.iterrows(), strict=False):
+        assert [edge[name] for name in ("head", "query", "key")] == [row[name] for name in ("head", "query", "key")]
+        assert edge["message"] == pytest.approx(row["message"], rel=1e-3)
+
+
+def test_eight_thousand_tokens_load_and_play(drive: Drive, tmp_path: Path) -> None:
+    page = large_page(tmp_path / "large.html", tokens=8_192, layers=12, heads=4, edges=20_000, components=3)
+    start = {"eval": "window.__sociogram.set({stop: 0, playing: true, token: null})"}
+    shown = {"eval": "document.querySelectorAll('.sg-chip').length"}
+    report = drive(page, shown, start, settled("s.stop >= 2"), {"eval": "window.__sociogram.renderer"}, patience=120_000)
+    assert report["results"][0] <= 300
+    assert report["results"][-1] == "webgl2"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_picture_is_not_empty(drive: Drive, flock_page: Path, tmp_path: Path, width: int, scheme: str) -> None:

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 
 import sociogram as sg
+from sociogram.studio import contents
 from sociogram.studio import page as page_module
 from sociogram.studio.frame import Header, decode
+from sociogram.watch import crowd
+from sociogram.watch.near import nearest_others as nearest
 from tests.models.conftest import tiny_llama
 from tests.watch.conftest import tiny
 
@@ -64,6 +67,121 @@ def test_a_run_whose_stream_was_edited_says_so_beside_the_plain_one() -> None:
     assert "0/move/edited" not in arrays
     np.testing.assert_allclose(arrays["1/move/edited"], [[np.nan] * 5, [0, 0, 4, 0, 0]], atol=1e-6)
     assert len(header["runs"][1]["stops"]) == len(header["runs"][0]["stops"]) + 1  # where the stream was changed between layers
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bert", "gpt_neox", "gemma2", "qwen3_next", "t5"])
+def test_a_streamed_recording_ships_what_it_keeps_and_the_totals_of_all(name: str) -> None:
+    dense = tiny(name)
+    assert dense.model is not None
+    rec = sg.record(dense.model, dict(dense.inputs), keep="stream", top=2, by="attention")
+    header, arrays = inside(sg.to_html(rec))
+    jsonschema.validate(header, SCHEMA)
+    whole, every = inside(sg.to_html(dense))
+    run = header["runs"][0]
+    assert run["streamed"] == {"top": 2, "by": "attention"}
+    assert [meaning["name"] for meaning in run["meanings"]] == ["message", "attention"]
+    assert whole["runs"][0]["streamed"] is None
+    assert run["audit"]["checked"] == min(16, len(rec.tokens))
+    assert 0 < run["audit"]["relative_error"] < 1e-4  # type: ignore[operator]
+    assert whole["runs"][0]["audit"]["checked"] is None
+    for meaning in ("attention", "message") if name != "qwen3_next" else ("attention",):  # its gates leave norms unsummed
+        for kind in ("total", "total_reader"):
+            np.testing.assert_allclose(arrays[f"0/{kind}/{meaning}"], every[f"0/{kind}/{meaning}"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(arrays["0/count"], every["0/count"])
+    for part in ("moved", "from_others", "from_itself", "mlp"):
+        np.testing.assert_allclose(arrays[f"0/move/{part}"], every[f"0/move/{part}"], rtol=1e-3, atol=1e-4)
+    place = {tuple(edge): i for i, edge in enumerate(_places(every).tolist())}
+    shipped = [place[tuple(edge)] for edge in _places(arrays).tolist()]  # each is an edge of the dense one
+    assert len(set(shipped)) == len(shipped) <= len(place)
+    for column in ("attention", "message", "contribution"):
+        np.testing.assert_allclose(arrays[f"0/edge/{column}"], every[f"0/edge/{column}"][shipped], rtol=1e-3, atol=1e-4)
+    per_row = np.unique(_places(arrays)[:, :3], axis=0, return_counts=True)[1]
+    assert per_row.max() == 2
+
+
+def _places(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    return np.stack([arrays[f"0/edge/{name}"] for name in ("layer", "head", "query", "key")], 1).astype(int)
+
+
+def test_a_streamed_recording_has_no_arrows_towards_a_token() -> None:
+    dense = tiny("llama")
+    assert dense.model is not None
+    rec = sg.record(dense.model, dense.inputs["input_ids"], keep="stream")
+    with pytest.raises(
+        sg.InputError, match=r'toward=3: .* was streamed, and of what .*leave toward out, or record with keep="def'
+    ):
+        sg.to_html(rec, toward=3)
+    header, _ = inside(sg.to_html(dense, other=rec))  # compared, neither has them
+    assert [[m["name"] for m in run["meanings"]] for run in header["runs"]] == [
+        ["message", "attention", "contribution"],
+        ["message", "attention"],
+    ]
+
+
+@pytest.mark.real
+def test_of_few_edges_each_reader_of_a_streamed_recording_gets_some(smollm: sg.Model) -> None:
+    rec = sg.record(smollm, "the cat sat on the mat and " * 12, keep="stream", top=4)
+    tokens = len(rec.tokens)
+    _, arrays = inside(sg.to_html(rec, budget=2 * 30 * 2 * tokens))
+    assert len(arrays["0/edge/query"]) <= 2 * 30 * 2 * tokens < (rec.dataset["top_key"].values >= 0).sum()
+    layer, _, query, key = _places(arrays).T
+    heard = {(a, b) for a, b, c in zip(layer, query, key, strict=True) if c not in (0, b)}
+    assert heard >= {(a, b) for a in range(30) for b in range(2, tokens)}
+    best = rec.edges(layer=7, top=5)["message"]
+    own = arrays["0/rank/message"][arrays["0/rank_start/message"][7] :]
+    np.testing.assert_allclose(arrays["0/edge/message"][own[:5]], best, rtol=1e-4)
+
+
+def test_a_text_that_the_model_went_on_with_says_where_it_begins() -> None:
+    model = sg.load(tiny_llama())
+    for keep in ("default", "stream"):
+        rec = sg.record(model, [5, 9, 17], generate={"max_new_tokens": 4, "eos_token_id": None}, keep=keep)
+        header, _ = inside(sg.to_html(rec))
+        jsonschema.validate(header, SCHEMA)
+        assert header["runs"][0]["prompt"] == 3
+        assert len(header["runs"][0]["tokens"]) == 7
+        if keep == "stream":
+            assert header["runs"][0]["audit"]["checked"] == 3 + 4  # each in its own pass
+    assert inside(sg.to_html(sg.record(model, [5, 9, 17])))[0]["runs"][0]["prompt"] is None
+
+
+def test_what_was_heard_from_outside_is_shipped() -> None:
+    model = sg.load(tiny_llama())
+    ids, past = [5, 9, 17, 3, 44], sg.Past.of(model, [7, 8, 9, 10])
+    with sg.steer(model, sg.edits.attend(source=past, layer=1)) as steered:
+        rec = steered.record(ids)
+    header, arrays = inside(sg.to_html(rec))
+    jsonschema.validate(header, SCHEMA)
+    table = rec.moves().pivot(index="layer", columns="query", values="from_outside")
+    np.testing.assert_allclose(arrays["0/move/from_outside"], table, rtol=1e-5)
+    assert (arrays["0/move/from_outside"][1] > 0).all()
+    assert "0/move/from_source" not in arrays
+    _, t5 = inside(sg.to_html(tiny("t5")))
+    assert (t5["0/move/from_source"] > 0).any()
+
+
+def test_a_long_text_ships_fewer_components_no_neighbours_and_four_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rec = tiny("llama")
+    points = rec.dataset["residual"].sizes["stop"] * len(rec.tokens)
+    exact = inside(sg.to_html(rec))[1]
+    monkeypatch.setattr(contents, "COORDINATES", 5 * points)
+    monkeypatch.setattr(contents, "POINTS", points - 1)
+    monkeypatch.setattr(contents, "ROUNDED", 3)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        crowd, "nearest_others", lambda places, count, some=None: asked.append(count) or nearest(places, count, some)
+    )
+    header, arrays = inside(sg.to_html(rec))
+    run = header["runs"][0]
+    assert len(run["views"][0]["components"]) == 5
+    assert run["neighbours"] == 0
+    assert arrays["0/neighbour"].shape == (*arrays["0/norm"].shape, 0)
+    assert set(asked) == {5}  # for the measures alone
+    for name in ("0/norm", "0/edge/message", "0/edge/pull"):
+        np.testing.assert_allclose(arrays[name], exact[name], rtol=2**-12)
+        assert not (arrays[name].view(np.uint32)[np.isfinite(arrays[name])] & 0xFFF).any()
+        assert (exact[name].view(np.uint32) & 0xFFF).any()
+    np.testing.assert_array_equal(np.isnan(arrays["0/edge/pull"]), np.isnan(exact["0/edge/pull"]))
 
 
 @pytest.mark.real

@@ -12,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sociogram as sg
+from sociogram.core import linear
+from sociogram.watch import crowd
+from sociogram.watch.shape import clusters
 from sociogram.watch.views import VIEWS
 from tests.watch.conftest import tiny
 
@@ -302,3 +305,46 @@ def test_several_sequences_and_a_missing_stream_are_named() -> None:
     np.testing.assert_allclose(both.sequence(1).flock().positions, sg.record(model, ids[1]).flock().positions, atol=1e-4)
     with pytest.raises(sg.RecordingError, match="residual was not kept"):
         sg.record(model, ids[0], keep=("weights",)).flock()
+
+
+def test_of_many_tokens_a_sample_is_paired_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = paths(stops=4, tokens=60, width=12)
+    exact = recording(x).flock(null=0).measures
+    monkeypatch.setattr(crowd, "PAIRED", 40)
+    monkeypatch.setattr(crowd, "SAMPLED", 59)
+    xr.testing.assert_allclose(recording(x).flock(null=0).measures, exact)  # all drawn: the same numbers
+    monkeypatch.setattr(crowd, "SAMPLED", 20)
+    flock = recording(x).flock(null=0)
+    drawn = flock.crowd.drawn.numpy()
+    assert len(drawn) == 21
+    assert drawn[0] == 0
+    apart = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1) + np.where(np.eye(60), np.inf, 0)
+    near, near_others = apart.min(-1), apart[:, 1:, 1:].min(-1)
+    found = flock.measures["nearest"]
+    np.testing.assert_allclose(found.sel(tokens="without_first"), near_others[:, drawn[1:] - 1].mean(-1))
+    np.testing.assert_allclose(found.sel(tokens="all"), (near[:, 0] + 59 * near[:, drawn[1:]].mean(-1)) / 60)
+    some = torch.from_numpy(x[:, drawn])
+    np.testing.assert_array_equal(flock.measures["clusters"].sel(tokens="all"), clusters(some))
+    for name in ("cohesion", "alignment", "dispersion", "effective_rank"):  # these need no pairs: nobody is left out
+        xr.testing.assert_allclose(flock.measures[name], exact[name])
+        assert "sampled" not in flock.measures[name].attrs
+    for name in ("nearest", "clusters"):
+        assert flock.measures[name].attrs["sampled"] == 20
+        assert flock.measures[name].attrs["long_name"].endswith("(20 of 60 tokens)")
+    assert flock.neighbours.shape == (4, 60, 5)  # asked for, they are those of all
+    np.testing.assert_array_equal(flock.neighbours, apart.argsort(-1)[..., :5])
+
+
+def test_nothing_of_the_size_tokens_by_tokens_is_made_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def gram(points: np.ndarray) -> np.ndarray:
+        seen.append(points.shape)
+        return was(points)
+
+    was = linear.gram
+    monkeypatch.setattr(linear, "gram", gram)
+    monkeypatch.setattr(crowd, "PAIRED", 40)
+    monkeypatch.setattr(crowd, "SAMPLED", 10)
+    assert recording(paths(stops=3, tokens=400, width=12)).flock(null=0).measures["clusters"].notnull().all()
+    assert max(shape[-2] for shape in seen) <= 12

@@ -231,3 +231,32 @@ def test_blocks_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_lone_token_has_no_neighbour() -> None:
     index, distance = nearest_others(torch.ones(1, 3), 5)
     assert index.shape == distance.shape == (1, 0)
+
+
+def test_neighbours_of_some_are_theirs_among_all() -> None:
+    x = torch.from_numpy(np.random.default_rng(4).standard_normal((50, 7)).astype(np.float32))
+    index, distance = nearest_others(x, 3)
+    for asked in ([4, 9, 31], [31, 4], list(range(49, -1, -1)), [7]):
+        some = nearest_others(x, 3, torch.tensor(asked))
+        torch.testing.assert_close(some[0], index[asked])
+        torch.testing.assert_close(some[1], distance[asked])
+    assert nearest_others(x, 3, torch.tensor([], dtype=torch.long))[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize(("tokens", "width"), [(5, 9), (9, 9), (10, 9), (40, 3), (2, 1)])
+def test_effective_ranks_of_all_and_of_all_but_the_first(tokens: int, width: int) -> None:
+    x = torch.from_numpy(np.random.default_rng(tokens).standard_normal((3, tokens, width)))
+    x[:, 0] *= 100
+    everybody, others = shape.effective_ranks(x)
+    torch.testing.assert_close(everybody, shape.effective_rank(x))
+    torch.testing.assert_close(others, shape.effective_rank(x[:, 1:]))
+
+
+def test_chunks_of_tokens_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 11, 5)).astype(np.float32))
+    x[0, 3] = 0
+    whole = [f(x) for f in (shape.cohesion, shape.dispersion)] + [shape.alignment(x[:1], x[1:])]
+    monkeypatch.setattr(shape, "CHUNK", 4)
+    chunks = [f(x) for f in (shape.cohesion, shape.dispersion)] + [shape.alignment(x[:1], x[1:])]
+    for one, other in zip(whole, chunks, strict=True):
+        torch.testing.assert_close(one, other)

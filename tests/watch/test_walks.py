@@ -89,6 +89,18 @@ def test_of_many_tokens_a_sample_walks_and_what_depends_on_their_number_has_no_n
     xr.testing.assert_allclose(some["alignment_null"].mean(), whole["alignment_null"].mean(), rtol=0.1)
 
 
+def test_of_a_crowd_a_sample_walks_for_the_variance(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(1).standard_normal((5, 300, 6)).cumsum(0)
+    whole = recording(x).flock(null=5).null_variance
+    monkeypatch.setattr(walks, "CROWD", 150)
+    for view in ("plain", "centred"):
+        some = recording(x).flock(view, null=5).null_variance
+        assert some is not None
+        assert whole is not None
+        np.testing.assert_allclose(some, whole, atol=0.03)
+        assert not np.array_equal(some, whole)
+
+
 def test_resultants_are_distributed_as_means_of_random_directions() -> None:
     counts = np.array([0, 1, 2, 9])
     found = walks.resultants(counts, 5, 4000, np.random.default_rng(0))

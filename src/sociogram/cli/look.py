@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from sociogram import Recording
+    from sociogram import Model, Recording
+
+LONG = 200
+EDGE = 20
+"""Longer texts are not printed: their first and last tokens are."""
+DRIFT_TOKENS = 512
 
 
 def look(
@@ -25,7 +30,17 @@ def look(
     token: Annotated[
         str, typer.Option("--token", help="Whose ears: a token by text or position; the last one unless given.")
     ] = "-1",
-    top: Annotated[int, typer.Option("--top", min=1, help="How many messages to show.")] = 8,
+    top: Annotated[
+        int,
+        typer.Option("--top", min=1, help="How many messages to show; with --stream, also of each reader and head to keep."),
+    ] = 8,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="For long texts: keep of each reader and head the strongest messages, and sums of all."),
+    ] = False,
+    generate: Annotated[
+        int, typer.Option("--generate", min=0, help="Let the model write so many tokens, and look at them too.")
+    ] = 0,
     layer: Annotated[int | None, typer.Option("--layer", help="Only this layer.")] = None,
     head: Annotated[int | None, typer.Option("--head", help="Only this head.")] = None,
     weight: Annotated[str, typer.Option("--weight", help="Rank by message, attention, contribution or toward.")] = "message",
@@ -47,7 +62,12 @@ def look(
     content = prompt(text, file)
     import sociogram as sg
 
-    rec = sg.record(opened(model), content)
+    if stream and toward is not None and html is not None:
+        raise sg.InputError(
+            "--stream --toward --html: the page of a streamed recording has messages and attention only; "
+            "leave out --toward or --html"
+        )
+    rec = _recorded(opened(model), content, generate, stream, top, weight)
     reader: int | str = int(token) if token.lstrip("-").isdigit() else token
     edges = rec.edges(weight, top=top, layer=layer, head=head, query=reader, drop_first=drop_first, toward=toward)
     if save is not None:
@@ -58,12 +78,32 @@ def look(
     if png is not None:
         _draw(rec, png, layer)
     if as_json:
-        typer.echo(_document(rec, edges))
+        typer.echo(_document(rec, edges, reader))
         return
     _show(rec, edges, reader, layer)
     for file_written in (html, png):
         if file_written is not None:
             typer.echo(f"wrote {file_written} ({file_written.stat().st_size / 1e6:.1f} MB)")
+
+
+def _recorded(model: Model, content: str, generate: int, stream: bool, top: int, weight: str) -> Recording:
+    """One run; of a text too long for a dense recording the error says what to do on the command line."""
+    import sociogram as sg
+
+    if stream:
+        by = "attention" if weight == "attention" else "message"
+        return sg.record(model, content, keep="stream", top=top, by=by, generate=generate)
+    try:
+        return sg.record(model, content, generate=generate)
+    except sg.MemoryLimitError as error:
+        raise sg.MemoryLimitError(
+            f"{error} On the command line that is --stream: it keeps the --top strongest messages of each reader and head, "
+            "and sums of all."
+        ) from error
+
+
+def _is_streamed(rec: Recording) -> bool:
+    return "weights" not in rec.dataset
 
 
 def _draw(rec: Recording, png: Path, layer: int | None) -> None:
@@ -76,22 +116,46 @@ def _draw(rec: Recording, png: Path, layer: int | None) -> None:
         raise sg.InputError(f"--png {png}: {error}") from error
 
 
-def _document(rec: Recording, edges: pd.DataFrame) -> str:
-    """The JSON document of `--json`."""
+def _document(rec: Recording, edges: pd.DataFrame, reader: int | str) -> str:
+    """The JSON document of `--json`. Of a streamed recording, which may be long, it holds the moves of one token."""
     import json
 
-    audit = rec.audit()
+    moves = rec.moves()
+    if _is_streamed(rec):
+        moves = moves[moves["query"] == rec.find("query", reader)]
+    share = float(edges.attrs["share"])
     document = {
         "model": rec.tree.attrs["model"],
         "tokens": rec.tokens,
         "predictions": _records(_predictions(rec)[["token", "probability"]]) if _predicts(rec) else [],
         "edges": _records(edges),
-        "edges_share": edges.attrs["share"],
-        "moves": _records(rec.moves()),
-        "audit": {"max_absolute_error": audit.max_absolute_error, "max_relative_error": audit.max_relative_error},
-        "null_drift": rec.null_drift(),
+        "edges_share": share if share == share else None,
+        "moves": _records(moves),
+        "audit": _audit(rec),
+        "null_drift": rec.null_drift() if _drifts(rec) else None,
     }
+    if "prompt_tokens" in rec.tree.attrs:
+        document["prompt_tokens"] = int(rec.tree.attrs["prompt_tokens"])
     return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+
+def _audit(rec: Recording) -> dict[str, float]:
+    """How well the account closes: all of it, or, where the weights are gone, what was checked while recording."""
+    if _is_streamed(rec):
+        attributes = rec.tree.attrs
+        return {"checked_error": float(attributes["checked_error"]), "checked_tokens": int(attributes["checked_tokens"])}
+    audit = rec.audit()
+    return {"max_absolute_error": audit.max_absolute_error, "max_relative_error": audit.max_relative_error}
+
+
+def _checked(rec: Recording) -> str:
+    found = _audit(rec)
+    return f"account closed: {found['checked_error']:.1e}, {found['checked_tokens']:.0f} tokens checked while recording"
+
+
+def _drifts(rec: Recording) -> bool:
+    """Whether to run the model again for the null drift: of long texts that is as much work as all the rest."""
+    return not _is_streamed(rec) or len(rec.tokens) <= DRIFT_TOKENS
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -129,13 +193,21 @@ def _show(rec: Recording, edges: pd.DataFrame, reader: int | str, layer: int | N
 def _header(out: Console, rec: Recording) -> None:
     from rich.text import Text
 
-    tokens = Text()
-    for position, token in enumerate(rec.tokens):
+    texts, begins = rec.tokens, rec.tree.attrs.get("prompt_tokens", len(rec.tokens))
+    shown = range(len(texts)) if len(texts) <= LONG else [*range(EDGE), *range(len(texts) - EDGE, len(texts))]
+    tokens, last = Text(), -1
+    for position in shown:
+        if position > last + 1:
+            tokens.append(f"... {position - last - 1:,} more ...  ", style="dim")
+        if position >= begins > last:
+            tokens.append("| written:  ", style="dim")
         tokens.append(f"{position} ", style="dim")
-        tokens.append(f"{token}  ", style="bold")
+        tokens.append(f"{texts[position]}  ", style="bold")
+        last = position
     shape = rec.dataset.sizes
-    name = rec.tree.attrs["model"]
-    out.print(Text(f"{name}: {len(rec.tokens)} tokens, {shape['layer']} layers, {shape.get('head', 0)} heads", style="dim"))
+    count = f"{len(texts):,} tokens" if begins == len(texts) else f"{begins:,} tokens read, {len(texts) - begins:,} written"
+    head = f"{rec.tree.attrs['model']}: {count}, {shape['layer']} layers, {shape.get('head', 0)} heads"
+    out.print(Text(head, style="dim"))
     out.print(tokens)
     out.print()
 
@@ -144,7 +216,7 @@ def _heard(out: Console, rec: Recording, edges: pd.DataFrame, place: int) -> Non
     from rich.text import Text
 
     weight = edges.attrs["weight"]
-    share = f"{len(edges)} of {edges.attrs['edges']:,} edges, {edges.attrs['share']:.0%} of the total {weight}"
+    share = _share(rec, edges)
     title = f"What {rec.tokens[place]} (token {place}) heard: the strongest messages"
     out.print(Text.assemble((title, "bold"), (f"  {share}", "dim")))
     numbers = [("message", ".2f"), ("attention", ".2f"), ("contribution", "+.2f"), ("pull", "+.2f"), ("toward", "+.2f")]
@@ -160,6 +232,19 @@ def _heard(out: Console, rec: Recording, edges: pd.DataFrame, place: int) -> Non
     out.print()
 
 
+def _share(rec: Recording, edges: pd.DataFrame) -> str:
+    """How many edges of how many, and what they carry, as far as it is known."""
+    share, known = edges.attrs["share"], edges.attrs["edges"]
+    parts = [f"{len(edges)} of {known:,} edges" if known == known else f"{len(edges)} edges"]
+    if share == share:
+        parts.append(f"{share:.0%} of the total {edges.attrs['weight']}")
+    if _is_streamed(rec) and not edges.attrs["exact"]:
+        kept = rec.dataset["top_key"].sizes["rank"]
+        by = next(name for name in rec.dataset["ranked_by"].values.tolist() if name)
+        parts.append(f"the strongest among the {kept} kept of each head by {by}")
+    return ", ".join(parts)
+
+
 def _moved(out: Console, moves: pd.DataFrame, place: int, layer: int | None) -> None:
     from rich.text import Text
 
@@ -172,7 +257,9 @@ def _moved(out: Console, moves: pd.DataFrame, place: int, layer: int | None) -> 
         ("others", "from_others"),
         ("itself", "from_itself"),
         ("source", "from_source"),
+        ("outside", "from_outside"),
         ("MLP", "mlp"),
+        ("edits", "edited"),
         ("rest", "rest"),
     ]
     present = [(heading, name) for heading, name in names if name in own and not own[name].isna().all()]
@@ -188,9 +275,14 @@ def _most_heard(out: Console, rec: Recording) -> None:
     from rich.text import Text
 
     told = rec.senders().head(5).to_dict("records")
-    rows = [[f"{r['key']} {r['token']}", f"{r['share']:.0%}", f"{r['attention']:.0f}", str(r["readers"])] for r in told]
+    counted = not _is_streamed(rec)  # readers are
+    rows = [
+        [f"{r['key']} {r['token']}", f"{r['share']:.1%}", f"{r['attention']:.0f}", *([str(r["readers"])] if counted else [])]
+        for r in told
+    ]
+    columns = [("token", "left"), ("share", "right"), ("attention", "right"), *([("readers", "right")] if counted else [])]
     out.print(Text.assemble(("Most heard by all", "bold"), ("  share of what was told between different tokens", "dim")))
-    out.print(table([("token", "left"), ("share", "right"), ("attention", "right"), ("readers", "right")], rows))
+    out.print(table(columns, rows))
     out.print()
 
 
@@ -200,4 +292,5 @@ def _proof(out: Console, rec: Recording, moves: pd.DataFrame) -> None:
     both = moves.attrs["self_share_correlation"]
     line = f"rank correlation {both['all']:+.2f} ({both['without_first']:+.2f} without the first token)"
     out.print(Text(f"self share against attention's move: {line}", style="dim"))
-    out.print(Text(f"{rec.audit()}   null drift: {rec.null_drift():.1e}", style="green"))
+    said = str(rec.audit()) if not _is_streamed(rec) else _checked(rec)
+    out.print(Text(said + (f"   null drift: {rec.null_drift():.1e}" if _drifts(rec) else ""), style="green"))

@@ -134,6 +134,18 @@ def opened(name: str) -> Model:
     return model
 
 
+def _say_if_a_file(text: str) -> None:
+    """A text that is the name of a file is taken as a text; who meant the file is told how to say so."""
+    from pathlib import Path
+
+    try:
+        meant = len(text) < 256 and Path(text).suffix != "" and Path(text).is_file()
+    except (OSError, ValueError):
+        return
+    if meant:
+        console(stderr=True).print(f"note: this looks at the text {text!r}; --file reads the file of that name", markup=False)
+
+
 def prompt(text: str | None, file: Any) -> str:
     """The prompt from the argument, from standard input (`-`) or from a file.
 
@@ -151,6 +163,7 @@ def prompt(text: str | None, file: Any) -> str:
             content: str = file.read_text(encoding="utf-8")
         else:
             assert text is not None
+            _say_if_a_file(text)
             content = sys.stdin.buffer.read().decode("utf-8") if text == "-" else text
     except UnicodeDecodeError as error:
         raise InputError(f"{file or 'standard input'} is no UTF-8 text: {error}") from error

@@ -193,8 +193,13 @@ def effective_rank(points: Float[np.ndarray, "*batch point d_model"]) -> Float[n
     if not count:
         return np.full(points.shape[:-2], np.nan)
     wide = points.astype(np.float64, copy=False)
-    values = np.linalg.eigvalsh(gram(wide if count < width else wide.swapaxes(-1, -2)))
-    floor = min(count, width) * np.finfo(np.float64).eps * values[..., -1:]
+    return rank_of_products(gram(wide if count < width else wide.swapaxes(-1, -2)))
+
+
+def rank_of_products(products: Float[np.ndarray, "*batch size size"]) -> Float[np.ndarray, "*batch"]:
+    """`effective_rank` of points of which the inner products are at hand: of all pairs, or of all pairs of their coordinates."""
+    values = np.linalg.eigvalsh(products)
+    floor = products.shape[-1] * np.finfo(np.float64).eps * values[..., -1:]
     singular = np.sqrt(np.where(values > floor, values, 0))
     total = singular.sum(-1, keepdims=True)
     shares = singular / np.where(total > 0, total, np.nan)

@@ -23,8 +23,16 @@ LABELS = {
     "attention": "attention: how much it was looked at",
     "contribution": "contribution: share of what the reader heard",
 }
+NEIGHBOURS = 5
 POINTS = 250_000
-"""Neighbours are shipped for at most so many (stop, token, neighbour) triples."""
+"""Neighbours are shipped for at most so many (stop, token, neighbour) triples: of very long prompts for none."""
+COORDINATES = 4_000_000
+"""Positions are at most so many numbers: of very long prompts fewer components are shipped."""
+COMPONENTS = (3, 16)
+"""But as many as a picture shows; and no more than this."""
+ROUNDED = 200_000
+"""Arrays of more numbers than this keep four digits, which is more than can be seen and packs to two thirds."""
+MOVES = ("moved", "from_others", "from_itself", "from_source", "from_outside", "mlp", "edited", "rest")
 DRIFT_TOKENS = 512
 """Longer prompts are not run again for the null drift: two more forward passes for one number."""
 
@@ -64,17 +72,21 @@ class _Run:
 
     def __init__(self, name: str, rec: sg.Recording, prefix: str, arrays: dict[str, np.ndarray]) -> None:
         self.name, self.rec, self.prefix, self.arrays = name, rec, prefix, arrays
+        residual = rec.dataset["residual"].sizes
+        self.points = int(residual["stop"] * residual["query"])
 
     def put(self, name: str, value: Any, dtype: type) -> None:
-        self.arrays[self.prefix + name] = np.asarray(value).astype(dtype)
+        array: np.ndarray = np.asarray(value).astype(dtype)
+        self.arrays[self.prefix + name] = _four_digits(array) if dtype is np.float32 and array.size > ROUNDED else array
 
     def info(self, views: Sequence[str], bases: dict[str, sg.Flock], toward: str | int | None, budget: int) -> frame.RunInfo:
-        flocks = {view: self.rec.flock(view, basis=bases.get(view)) for view in views}
+        components = int(np.clip(COORDINATES // self.points, *COMPONENTS))
+        flocks = {view: self.rec.flock(view, components=components, basis=bases.get(view)) for view in views}
         first = flocks[views[0]]
         shipped = [self._view(view, flock) for view, flock in flocks.items()]
         for view, flock in flocks.items():
             bases.setdefault(view, flock)
-        self.put("norm", np.linalg.norm(self.rec.dataset["residual"].values, axis=-1), np.float32)
+        self.put("norm", [np.linalg.norm(stop, axis=-1) for stop in self.rec.dataset["residual"].values], np.float32)
         self.put("moved", first.moved.values, np.float32)
         selection = self.rec.select(toward=toward, budget=budget)
         self._edges(selection)
@@ -82,6 +94,8 @@ class _Run:
         return {
             "name": self.name,
             "tokens": self.rec.tokens,
+            "prompt": self._prompt(),
+            "streamed": self._streamed(),
             "stops": self._stops(),
             "layers": self._layers(),
             "heads": int(self.rec.dataset.sizes.get("head", 0)),
@@ -112,6 +126,10 @@ class _Run:
             "note": flock.note or None,
         }
 
+    def _prompt(self) -> int | None:
+        prompt = self.rec.tree.attrs.get("prompt_tokens")
+        return None if prompt is None else int(prompt)
+
     def _stops(self) -> list[frame.Stop]:
         dataset = self.rec.dataset
         pairs = zip(dataset["stop_layer"].values.tolist(), dataset["stop_part"].values.tolist(), strict=True)
@@ -132,11 +150,25 @@ class _Run:
         rows = self.rec.predictions(5)
         return [{"token": t, "probability": float(p)} for t, p in zip(rows["token"], rows["probability"], strict=True)]
 
+    def _streamed(self) -> frame.Streamed | None:
+        if not is_streamed(self.rec):
+            return None
+        choice = self.rec.dataset["top_key"]
+        by = [name for name in choice["ranked_by"].values.tolist() if name]
+        return {"top": int(choice.sizes["rank"]), "by": by[0] if by else "message"}
+
     def _audit(self) -> frame.AuditInfo:
         drift = None
         if self.rec.model is not None and len(self.rec.tokens) <= DRIFT_TOKENS:
             drift = self.rec.null_drift()
-        return {"relative_error": float(self.rec.audit().max_relative_error), "null_drift": drift}
+        if is_streamed(self.rec):
+            checked = self.rec.tree.attrs
+            return {
+                "relative_error": float(checked["checked_error"]),
+                "null_drift": drift,
+                "checked": int(checked["checked_tokens"]),
+            }
+        return {"relative_error": float(self.rec.audit().max_relative_error), "null_drift": drift, "checked": None}
 
     def _meaning(self, name: Any, toward: str | int | None) -> frame.Meaning:
         token = None if name != "toward" else toward if isinstance(toward, str) else f"#{toward}"
@@ -144,11 +176,13 @@ class _Run:
         return {"name": name, "label": label, "signed": name in ("contribution", "toward"), "token": token}
 
     def _neighbours(self, flock: sg.Flock) -> int:
-        stops, tokens, most = flock.neighbours.shape
-        count = int(min(most, max(1, POINTS // (stops * tokens))))
-        self.put("neighbour", flock.neighbours.values[..., :count], np.uint16)
-        self.put("neighbour_distance", flock.neighbour_distance.values[..., :count], np.float32)
-        return count
+        stops, tokens = flock.distance.shape
+        count = min(NEIGHBOURS, POINTS // self.points)
+        none = np.zeros((stops, tokens, 0))
+        index, far = (flock.neighbours.values, flock.neighbour_distance.values) if count else (none, none)
+        self.put("neighbour", index[..., :count], np.uint16)
+        self.put("neighbour_distance", far[..., :count], np.float32)
+        return min(count, index.shape[2])
 
     def _edges(self, selection: sg.Selection) -> None:
         edges = selection.edges
@@ -169,7 +203,7 @@ class _Run:
     def _moves(self) -> None:
         moves = self.rec.moves()
         shape = (self.rec.dataset.sizes["layer"], len(self.rec.tokens))
-        for name in ("moved", "from_others", "from_itself", "mlp", "rest", *(["edited"] if "edited" in moves else [])):
+        for name in (name for name in MOVES if name in moves):
             table = np.full(shape, np.nan)
             table[moves["layer"], moves["query"]] = moves[name]
             self.put(f"move/{name}", table, np.float32)
@@ -192,6 +226,18 @@ def _measure(measures: xr.Dataset, name: str) -> dict[str, Any]:
         "null_low": nothing if null is None else _numbers(null.sel(bound="low")),
         "null_high": nothing if null is None else _numbers(null.sel(bound="high")),
     }
+
+
+def is_streamed(rec: sg.Recording) -> bool:
+    """Whether the weights were read in blocks and not kept: then only each reader's strongest keys are known one by one."""
+    return "top_key" in rec.dataset and "weights" not in rec.dataset
+
+
+def _four_digits(values: np.ndarray) -> np.ndarray:
+    """The nearest numbers of 12 binary digits."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded: np.ndarray = ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
+    return np.where(np.isfinite(values), rounded, values).astype(np.float32)
 
 
 def _shares(values: np.ndarray) -> list[float]:

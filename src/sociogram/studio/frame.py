@@ -65,10 +65,18 @@ class Prediction(TypedDict):
 
 
 class AuditInfo(TypedDict):
-    """The proof; null where it cannot be had."""
+    """The proof; null where it cannot be had. `checked`: so many tokens were checked while recording; null: all, afterwards."""
 
     relative_error: float | None
     null_drift: float | None
+    checked: int | None
+
+
+class Streamed(TypedDict):
+    """A recording that keeps the `top` strongest keys of each reader and head, strongest `by` this."""
+
+    top: int
+    by: Literal["message", "attention"]
 
 
 class ViewInfo(TypedDict):
@@ -102,10 +110,16 @@ class Words(TypedDict):
 
 
 class RunInfo(TypedDict):
-    """One recording. `measures` holds `names` and for each name a dict of lists over the stops."""
+    """One recording. `measures` holds `names` and for each name a dict of lists over the stops.
+
+    `prompt`: so many tokens were read, those after them written by the model; null where none was. `streamed`: null of a dense
+    recording.
+    """
 
     name: str
     tokens: list[str]
+    prompt: int | None
+    streamed: Streamed | None
     stops: list[Stop]
     layers: list[LayerInfo]
     heads: int

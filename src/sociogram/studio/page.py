@@ -11,12 +11,14 @@ from os import PathLike
 from pathlib import Path
 
 import sociogram as sg
-from sociogram.studio.contents import VIEWS, contents
+from sociogram.studio.contents import VIEWS, contents, is_streamed
 
 SEVERAL_VIEWS = 256
 """Prompts up to this many tokens ship three projections, longer ones the first."""
 LARGEST = 65_535
 """Positions are stored in 16 bits."""
+BUDGETS = {False: 50_000, True: 200_000}
+"""Edges shipped of a dense and of a streamed recording. A long text has many readers, and each shall have some."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -46,7 +48,7 @@ def to_html(
     names: tuple[str, str] = ("A", "B"),
     views: Sequence[str] | None = None,
     toward: str | int | None = None,
-    budget: int = 50_000,
+    budget: int | None = None,
 ) -> str:
     """The flock in motion, as one self-contained page: no network, opens from disk.
 
@@ -58,13 +60,14 @@ def to_html(
         views: which projections to ship, of `"plain"`, `"centred"`, `"sphere"`, `"normed"`; the first is shown first. For short
             prompts the first three when left out, for long ones the first.
         toward: a token, to let arrows mean what was added to its logit; the most probable next token when left out.
-        budget: how many edges to ship; see `rec.select`. Shorter prompts are shipped whole.
+        budget: how many edges to ship; see `rec.select`. When left out 50,000, which are all of a short prompt; of a streamed
+            recording 200,000 of those it keeps.
 
     Returns:
         The page's text.
 
     Raises:
-        InputError: several sequences, an unknown view, recordings that cannot be compared.
+        InputError: several sequences, an unknown view, recordings that cannot be compared; `toward` of a streamed one.
         RecordingError: what is needed was not kept; or the page was not built (a checkout without node).
 
     Misleads: a projection shows some of the variance; the page says how much, and how much a random walk would show.
@@ -73,11 +76,14 @@ def to_html(
     recordings = [(names[0] if other is not None else str(rec.tree.attrs["model"]), rec)]
     if other is not None:
         recordings.append((names[1], other))
-    _check(recordings)
+    _check(recordings, toward)
     static("page.js")  # what would fail afterwards fails before the work
     if path is not None and not Path(path).parent.is_dir():
         raise sg.InputError(f"{path} cannot be written: there is no folder {Path(path).parent}")
-    block = contents(recordings, chosen, _said(rec) if toward is None else toward, budget)
+    streamed = any(is_streamed(one) for _, one in recordings)
+    if toward is None and not streamed:
+        toward = _said(rec)
+    block = contents(recordings, chosen, toward, BUDGETS[streamed] if budget is None else budget)
     page = assemble(block, _title(rec))
     if path is not None:
         _write(Path(path), page)
@@ -124,10 +130,15 @@ def _views(rec: sg.Recording, views: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(views))
 
 
-def _check(recordings: Sequence[tuple[str, sg.Recording]]) -> None:
+def _check(recordings: Sequence[tuple[str, sg.Recording]], toward: str | int | None) -> None:
     widths = []
     for name, rec in recordings:
         tokens = rec.tokens  # one sequence, or an error that says so
+        if toward is not None and is_streamed(rec):
+            raise sg.InputError(
+                f"toward={toward!r}: {name} was streamed, and of what its messages add to a logit only those of each reader's "
+                'strongest keys are known, not what all of them sum to: leave toward out, or record with keep="default"'
+            )
         if len(tokens) > LARGEST:
             raise sg.InputError(f"{name} has {len(tokens):,} tokens; a page holds {LARGEST:,}")
         if "residual" not in rec.dataset:

@@ -14,9 +14,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sociogram.watch.near import NUMBERS, nearest_others
-from sociogram.watch.shape import MEASURES, NAN, joined, measured
+from sociogram.watch.shape import MEASURES, NAN, effective_ranks, joined, measured
 from sociogram.watch.views import Stream
 from sociogram.watch.walks import bands
+
+PAIRED = 2048
+"""Of more tokens than this the measures that need all pairs are taken of a sample: all would take minutes."""
+
+SAMPLED = 1024
+"""So many tokens besides the first are drawn then."""
+
+PAIRWISE = ("nearest", "clusters")
+"""The measures that need all pairs. Those drawn are asked for their nearest among *all* others, and clusters are theirs alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +54,21 @@ class Crowd:
     @cached_property
     def near(self) -> tuple[Int[Tensor, "stop token neighbour"], Float[Tensor, "stop token neighbour"]]:
         """Who is nearest and how far; two at least, so that what is near besides the first token is known too."""
-        found = [nearest_others(places, max(self.neighbours, 2)) for places in self.stream.places]
+        return self._nearest(max(self.neighbours, 2), None)
+
+    def _nearest(self, count: int, asked: Tensor | None) -> tuple[Tensor, Tensor]:
+        found = [nearest_others(places, count, asked) for places in self.stream.places]
         index, distance = (torch.stack(column) for column in zip(*found, strict=True))
         return index, distance
+
+    @cached_property
+    def drawn(self) -> Int[Tensor, " drawn"]:
+        """The tokens whose pairs are measured: all, or the first and a sample of the others."""
+        tokens = self.stream.places.shape[1]
+        if tokens <= PAIRED:
+            return torch.arange(tokens)
+        others = np.random.default_rng(self.seed).permutation(tokens - 1)[:SAMPLED]
+        return torch.from_numpy(np.concatenate([[0], 1 + np.sort(others)]))
 
     @cached_property
     def measures(self) -> xr.Dataset:
@@ -59,28 +80,39 @@ class Crowd:
             )
             for (name, measure), value in zip(MEASURES.items(), values, strict=True)
         }
+        self._say_what_was_drawn(variables)
         if self.null:
             for name, band in bands(self.stream, self.moved.numpy(), self.null, self.seed).items():
                 variables[f"{name}_null"] = self.stream.labelled(band, ("bound", "stop"), bound=["low", "high"])
         return xr.Dataset(variables)
 
+    def _say_what_was_drawn(self, variables: dict[str, xr.DataArray]) -> None:
+        tokens, drawn = self.stream.places.shape[1], len(self.drawn) - 1
+        if drawn + 1 < tokens:
+            for name in PAIRWISE:
+                label = f"{MEASURES[name].label} ({drawn:,} of {tokens:,} tokens)"
+                variables[name].attrs |= {"long_name": label, "sampled": drawn}
+
     def _blocks(self) -> Iterator[list[Float[np.ndarray, "tokens stop"]]]:
         """Every measure, a few stops at a time, of all tokens and of all but the first."""
-        places = self.stream.places
+        places, drawn = self.stream.places, self.drawn
         stops, tokens, width = places.shape
         first, second = self._nearest_distances()
-        for some in torch.arange(stops).split(max(1, NUMBERS // (tokens * max(tokens, width)))):
-            here, before, together = places[some], places[(some - 1).clamp(min=0)], joined(places[some])
-            everybody = measured(here, before, first[some], together)
-            others = measured(here[:, 1:], before[:, 1:], second[some], together[:, 1:, 1:])
+        for some in torch.arange(stops).split(max(1, NUMBERS // (tokens * max(len(drawn), width)))):
+            here, before, together = places[some], places[(some - 1).clamp(min=0)], joined(places[some][:, drawn])
+            ranks = effective_ranks(here)
+            everybody = measured(here, before, first[some], together, ranks[0])
+            others = measured(here[:, 1:], before[:, 1:], second[some], together[:, 1:, 1:], ranks[1])
+            if len(drawn) < tokens:  # the first token is one of all, not one of those drawn
+                everybody["nearest"] = (first[some, 0] + (tokens - 1) * first[some, 1:].mean(-1)) / tokens
             no_step = torch.tensor([stop == 0 or self.stream.parts[stop] == "input" for stop in some.tolist()])
             for values in (everybody, others):
                 values["alignment"] = values["alignment"].masked_fill(no_step, NAN)
             yield [torch.stack([everybody[name], others[name]]).numpy() for name in MEASURES]
 
-    def _nearest_distances(self) -> tuple[Float[Tensor, "stop token"], Float[Tensor, "stop other"]]:
-        """How far the nearest other is, of all tokens, and of all but the first among themselves; NaN where there is none."""
-        index, distance = self.near
+    def _nearest_distances(self) -> tuple[Float[Tensor, "stop drawn"], Float[Tensor, "stop other"]]:
+        """How far the nearest other is, of the tokens drawn, and of those but the first among all others; NaN where none is."""
+        index, distance = self.near if len(self.drawn) == self.stream.places.shape[1] else self._nearest(2, self.drawn)
         none = torch.full((*distance.shape[:2], 2 - min(2, distance.shape[2])), NAN, dtype=distance.dtype)
         closest = torch.cat([distance, none], 2)
         is_first = index[:, 1:, 0] == 0 if index.shape[2] else torch.zeros(index.shape[0], 0, dtype=torch.bool)

@@ -93,7 +93,9 @@ class Flock:
 
         Each along `tokens` (`all`, `without_first`), NaN where it has no meaning; and `NAME_null` along `bound` (`low`,
         `high`): 5 % to 95 % of matched random walks without the first token, missing with `null=0`. Attributes `long_name` and
-        `units` say what a measure is. Takes memory for tokens x tokens of one stop; all else is linear in the tokens.
+        `units` say what a measure is. Of more than 2,048 tokens the two measures that need all pairs are taken of a sample, which
+        the attribute `sampled` and the name tell: `nearest` asks 1,024 tokens for the nearest of all others, `clusters` counts
+        groups among them. Memory is linear in the tokens.
         """
         return self.crowd.measures
 
@@ -171,7 +173,8 @@ def flock(
         stack: which stack; the main one when left out.
         null: how many matched random walks to compare with: they start where the tokens start, and each step is as long as the
             token's own, in a random direction. 0 for none. With more than 128 tokens each walk takes a sample of 128 for the
-            measures (those that depend on the number of tokens then have no null), and the variance comes from fewer walks.
+            measures (those that depend on the number of tokens then have no null), and the variance comes from fewer walks, of
+            2,048 tokens at most.
         seed: of the walks.
         neighbours: how many nearest others of each token to find.
 

@@ -17,31 +17,33 @@ SPARE = 3
 
 
 def nearest_others(
-    places: Float[Tensor, "token d_model"], count: int
-) -> tuple[Int[Tensor, "token neighbour"], Float[Tensor, "token neighbour"]]:
+    places: Float[Tensor, "token d_model"], count: int, asked: Int[Tensor, " asked"] | None = None
+) -> tuple[Int[Tensor, "asked neighbour"], Float[Tensor, "asked neighbour"]]:
     """Each token's `count` nearest others (all there are, if fewer) by Euclidean distance, nearest first; ties by position.
+
+    Of all tokens, or of those asked for (positions), whose neighbours are still looked for among all.
 
     Candidates come from inner products, with the rounding of these as margin; distances are then taken of differences, so that
     copies of one vector are at 0 exactly.
     """
     total = len(places)
     count = min(count, total - 1)
-    if count < 1:
-        return torch.zeros(total, 0, dtype=torch.long), torch.zeros(total, 0, dtype=torch.float64)
+    who = torch.arange(total) if asked is None else asked
+    if count < 1 or not len(who):
+        return torch.zeros(len(who), max(count, 0), dtype=torch.long), torch.zeros(len(who), max(count, 0), dtype=torch.float64)
     middle = places - places[1:].mean(0)
-    rows = max(1, PAIRS // total)
-    blocks = [_block(places, middle, start, min(start + rows, total), count) for start in range(0, total, rows)]
+    blocks = [_block(places, middle, rows, count) for rows in who.split(max(1, PAIRS // total))]
     index, distance = (torch.cat(column) for column in zip(*blocks, strict=True))
     return index, distance
 
 
-def _block(places: Tensor, middle: Tensor, start: int, stop: int, count: int) -> tuple[Tensor, Tensor]:
+def _block(places: Tensor, middle: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Neighbours of some of the tokens. `low` is a lower bound of each squared distance, `reach` an upper one of the last."""
     total, width = places.shape
-    rows = torch.arange(start, stop)
     slack = (width + 8) * torch.finfo(places.dtype).eps
     squares = middle.square().sum(-1)
-    low = torch.from_numpy(middle[start:stop].numpy() @ middle.numpy().T)  # numpy halves a product with its own transpose
+    readers = middle if torch.equal(rows, torch.arange(total)) else middle[rows]  # numpy halves a product with its own transpose
+    low = torch.from_numpy(readers.numpy() @ middle.numpy().T)
     low.mul_(-2).add_((1 - slack) * squares).add_((1 - slack) * squares[rows, None])
     low[torch.arange(len(rows)), rows] = torch.inf
     few = low.topk(min(count + SPARE, total - 1), largest=False)

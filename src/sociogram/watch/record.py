@@ -26,7 +26,7 @@ from sociogram.watch.predictions import shown
 from sociogram.watch.provenance import FORMAT, described
 from sociogram.watch.recording import Recording
 from sociogram.watch.request import Request
-from sociogram.watch.running import CHECKED, Running
+from sociogram.watch.running import Running
 from sociogram.watch.tokens import StackTokens, stack_tokens
 
 
@@ -109,7 +109,13 @@ def record_under(
     if disk is not None:
         text = {"text": what} if isinstance(what, str) else {}
         disk.close(
-            _outputs(output, read), {"chunk": course.chunk, "checked_error": running.worst, "checked_tokens": CHECKED, **text}
+            _outputs(output, read),
+            {
+                "chunk": course.chunk,
+                "checked_error": running.worst,
+                "checked_tokens": max(running.checked.values(), default=0),
+                **text,
+            },
         )
         return _opened(disk, model, editors)
     tree = _tree(model, anatomy, read, running)
@@ -231,7 +237,7 @@ def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], running: Ru
             sizes = {str(dim): size for dim, size in dataset.sizes.items()}
             nodes[builder.node] = _tokens(model, anatomy, inputs, stack, builder, sizes).label(dataset)
     attributes = _attributes(model, anatomy, running.request) | {"stacks": list(nodes)}
-    attributes |= {"checked_error": running.worst, "checked_tokens": CHECKED}
+    attributes |= {"checked_error": running.worst, "checked_tokens": max(running.checked.values(), default=0)}
     attributes["chunk"] = running.course.chunk
     if running.course.new:
         attributes["prompt_tokens"] = running.course.tokens - running.course.new

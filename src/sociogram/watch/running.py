@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class Running:
         stacks: the builders of each stack, filled when it is over.
         seen: how many tokens have been read so far.
         worst: the largest relative error of any layer's account among the tokens checked.
+        checked: how many tokens were checked, in each layer that was.
     """
 
     course: Course
@@ -47,6 +49,7 @@ class Running:
     stacks: dict[str, list[StackBuilder]] = field(default_factory=dict)
     seen: int = 0
     worst: float = 0.0
+    checked: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         """Make the builders."""
@@ -126,6 +129,7 @@ class Running:
         """
         count = run.before.shape[1]
         few = torch.linspace(0, count - 1, min(CHECKED, count), device=run.before.device).round().long()
+        self.checked[run.layer.stack, run.layer.index] += len(run.before) * len(few)
         for group, closing in zip(run.groups, closings(run.at(few)), strict=True):
             if not closing.closes:
                 raise name_the_gap(run.layer, group.group.label, closing)

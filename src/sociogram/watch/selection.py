@@ -182,11 +182,6 @@ class _Builder:
         return Selection(table, ranks, totals)
 
 
-def shares() -> tuple[tuple[float, ...], float]:
-    """Of each weight's and layer's budget, what each kind of edge gets, and what the last token's gets on top."""
-    return _SHARES, _LAST
-
-
 def _strongest(sizes: Float[Tensor, "head query key"], quota: int | None, per_reader: int) -> Tensor:
     """Flat places of the strongest edges (negative sizes are none): all, or `quota` of each reader's `per_reader` strongest."""
     if quota is None:

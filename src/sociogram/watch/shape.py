@@ -25,6 +25,9 @@ JOINED = 0.9
 
 NAN = float("nan")
 
+CHUNK = 1024
+"""So many tokens of a stop at a time are widened to float64."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -53,8 +56,8 @@ def cohesion(places: Float[Tensor, "*stop token d_model"]) -> Float[Tensor, "*st
     Misleads: trained models put a shared direction into every token, so that cohesion is high without any meeting (Ethayarajh
     2019); the `centred` view and `effective_rank` say what is beside it. The quantity of Geshkovski et al. (2023).
     """
-    ways, count = _directions(places)
-    return ((ways.sum(-2).square().sum(-1) - count) / (count * (count - 1))).where(count > 1, NAN)
+    total, count = _directions(places)
+    return ((total.square().sum(-1) - count) / (count * (count - 1))).where(count > 1, NAN)
 
 
 def alignment(
@@ -67,8 +70,8 @@ def alignment(
 
     Misleads: a bias vector moves all tokens the same way, and that is counted; how *far* they move is not.
     """
-    ways, count = _directions(after.double() - before.double())
-    return (ways.sum(-2).norm(dim=-1) / count).where(count > 1, NAN)
+    total, count = _directions(after, before)
+    return (total.norm(dim=-1) / count).where(count > 1, NAN)
 
 
 def dispersion(places: Float[Tensor, "*stop token d_model"]) -> Float[Tensor, "*stop"]:
@@ -76,8 +79,9 @@ def dispersion(places: Float[Tensor, "*stop token d_model"]) -> Float[Tensor, "*
 
     Misleads: the stream grows from layer to layer in pre-norm models, and dispersion with it; one far token can make all of it.
     """
-    wide = places.double()
-    return (wide - wide.mean(-2, keepdim=True)).square().sum(-1).mean(-1).sqrt()
+    middle = places.mean(-2, keepdim=True, dtype=torch.float64)
+    parts = [(some.double() - middle).square().sum((-2, -1)) for some in places.split(CHUNK, -2)]
+    return (torch.stack(parts).sum(0) / places.shape[-2]).sqrt()
 
 
 def nearest(places: Float[Tensor, "token d_model"]) -> Float[Tensor, ""]:
@@ -97,6 +101,18 @@ def effective_rank(places: Float[Tensor, "*stop token d_model"]) -> Float[Tensor
     tokens, so never compare it across prompts of other lengths. Entropy of squared singular values gives smaller numbers.
     """
     return torch.from_numpy(linear.effective_rank(places.numpy()))
+
+
+def effective_ranks(places: Float[Tensor, "*stop token d_model"]) -> tuple[Float[Tensor, "*stop"], Float[Tensor, "*stop"]]:
+    """`effective_rank` of all tokens, and of all but the first; of many tokens for the price of one."""
+    others = places[..., 1:, :]
+    if others.shape[-2] < places.shape[-1]:
+        return effective_rank(places), effective_rank(others)
+    wide, first = others.double().numpy(), places[..., 0, :].double().numpy()
+    products = linear.gram(wide.swapaxes(-1, -2))
+    both = (linear.rank_of_products(p) for p in (products + first[..., :, None] * first[..., None, :], products))
+    everybody, rest = (torch.from_numpy(np.asarray(rank)) for rank in both)
+    return everybody, rest
 
 
 def clusters(places: Float[Tensor, "*stop token d_model"], threshold: float = JOINED) -> Float[Tensor, "*stop"]:
@@ -128,32 +144,41 @@ def groups(together: Bool[Tensor, "*stop token token"]) -> Float[Tensor, "*stop"
     return torch.from_numpy(np.bincount(founders, minlength=stops.numel()).astype(np.float64)).reshape(stops)
 
 
-def _directions(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vectors, with zeros for those that have no direction, and how many have one."""
-    wide = vectors.double()
-    sizes = wide.norm(dim=-1, keepdim=True)
-    return wide / sizes.where(sizes > 0, 1.0), (sizes > 0).sum((-2, -1))
+def _directions(after: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Sum of unit vectors (of places, or of moves), and how many have a direction."""
+    total, count = torch.zeros(*after.shape[:-2], after.shape[-1], dtype=torch.float64), torch.zeros(after.shape[:-2]).long()
+    for start in range(0, after.shape[-2], CHUNK):
+        some = slice(start, start + CHUNK)
+        wide = after[..., some, :].double()
+        if before is not None:
+            wide = wide - before[..., some, :].double()
+        sizes = wide.norm(dim=-1)
+        count += (sizes > 0).sum(-1)
+        total += (sizes.where(sizes > 0, torch.inf).reciprocal()[..., None, :] @ wide)[..., 0, :]
+    return total, count
 
 
 def measured(
     places: Float[Tensor, "*stop token d_model"],
     before: Float[Tensor, "*stop token d_model"],
-    far: Float[Tensor, "*stop token"],
-    together: Bool[Tensor, "*stop token token"],
+    far: Float[Tensor, "*stop asked"],
+    together: Bool[Tensor, "*stop asked asked"],
+    rank: Float[Tensor, "*stop"],
 ) -> dict[str, Float[Tensor, "*stop"]]:
     """Every measure.
 
     Args:
         places: where the tokens are.
         before: where they were at the stop before.
-        far: how far the nearest other is, and `together`: who is joined. Both are given since they take tokens x tokens, and
-            what is known of all tokens is known of all but the first.
+        far: how far the nearest other is, and `together`: who is joined, both of all tokens or of some. They are given since
+            they take tokens x tokens, and what is known of all tokens is known of all but the first; so is `rank`, the
+            effective rank.
     """
     return {
         "cohesion": cohesion(places),
         "alignment": alignment(before, places),
         "dispersion": dispersion(places),
         "nearest": far.mean(-1),
-        "effective_rank": effective_rank(places),
+        "effective_rank": rank,
         "clusters": groups(together),
     }

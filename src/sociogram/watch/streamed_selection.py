@@ -14,11 +14,15 @@ from torch import Tensor
 from sociogram.core.errors import RecordingError
 from sociogram.watch.edges import COLUMNS, EdgeNumbers
 from sociogram.watch.few import Few, few_of
-from sociogram.watch.selection import Selection, shares
+from sociogram.watch.selection import Selection
 from sociogram.watch.streamed import KINDS
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
+
+_SHARES = (0.4, 0.1, 0.1)
+_LAST = 0.1
+"""As in `selection`. What is left goes to readers of whom nothing was chosen: each one's strongest message of another token."""
 
 
 def select_few(rec: Recording, weights: tuple[str, ...], budget: int) -> Selection:
@@ -80,11 +84,11 @@ class _Builder:
         self.total[weight][index, : len(few.keys)] = rows.sum(2).T.numpy()
         self.reader[weight][index] = rows.sum(1).T.numpy()
         sizes = few.message if weight == "message" else few.attention
-        parts, last = shares()
-        found = [_best(sizes, kinds == kind, self.quota, share) for kind, share in enumerate(parts)]
+        found = [_best(sizes, kinds == kind, self.quota, share) for kind, share in enumerate(_SHARES)]
         if self.quota is not None:
             readers = torch.arange(sizes.shape[1]) == sizes.shape[1] - 1
-            found.append(_best(sizes, (kinds == 0) & readers[None, :, None], self.quota, last))
+            found.append(_best(sizes, (kinds == 0) & readers[None, :, None], self.quota, _LAST))
+            found.append(_of_each(sizes, kinds == 0, found, self.quota))
         flat = torch.unique(torch.cat(found))
         return flat[torch.argsort(sizes.flatten()[flat], descending=True, stable=True)]
 
@@ -111,3 +115,16 @@ def _best(sizes: Float[Tensor, "head query rank"], among: Tensor, quota: int | N
     if quota is None:
         return flat
     return flat[sizes.flatten()[flat].topk(min(max(1, int(quota * share)), len(flat))).indices]
+
+
+def _of_each(sizes: Float[Tensor, "head query rank"], among: Tensor, found: list[Tensor], quota: int) -> Int[Tensor, " edge"]:
+    """Flat places of the strongest edge of each reader of whom none of these was chosen, as far as the quota goes."""
+    _, queries, ranks = sizes.shape
+    chosen = torch.cat(found)
+    left = max(0, quota - len(chosen))
+    heard = sizes.masked_fill(~among, -1.0).transpose(0, 1).flatten(1)
+    heard[(chosen[among.flatten()[chosen]] // ranks) % queries] = -1.0
+    best, at = heard.max(1)
+    readers = best.topk(min(left, int((best >= 0).sum()))).indices
+    head, rank = at[readers] // ranks, at[readers] % ranks
+    return (head * queries + readers) * ranks + rank

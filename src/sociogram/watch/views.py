@@ -83,7 +83,7 @@ def stream_of(rec: Recording, stack: str) -> Stream:
         raise InputError(f"stack={stack!r} has no stream of its own: its readers are in {own_stack(stack)!r}")
     rec._one("flock()", stack)
     places = tensor(rec.need(dataset, "residual"))
-    if not bool(places.isfinite().all()):
+    if not all(bool(place.isfinite().all()) for place in places):
         raise RecordingError(f"the stream of {stack!r} holds numbers that are not finite, so its tokens have no place to show")
     parts = tuple(str(part) for part in dataset["stop_part"].values)
     coords = {

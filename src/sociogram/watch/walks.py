@@ -18,6 +18,9 @@ from sociogram.watch.views import Look, Stream
 WALKERS = 128
 """So many tokens (besides the first) walk for the measures; of more, each walk takes another sample."""
 
+CROWD = 2048
+"""So many tokens at most walk for the variance of their principal components; of more, a sample."""
+
 SPREAD = 5
 """So many walks at most for the variance of their principal components, whose mean is all that is asked for."""
 
@@ -113,15 +116,20 @@ def walk_variance(
 ) -> Float[np.ndarray, " component"]:
     """Share of the variance per component of matched random walks' own joint PCA, seen through the same view; mean over walks.
 
-    All tokens walk, at most `SPREAD` times; the more they are, the fewer: one walk of many tokens says as much as many of few.
+    All tokens walk, or `CROWD` of those that take part in fits, at most `SPREAD` times; the more they are, the fewer: one walk of
+    many tokens says as much as many of few.
     """
     rng = np.random.default_rng(seed)
     stops, tokens, width = stream.places.shape
+    who, fitted = np.arange(tokens), stream.fitted
+    if tokens > CROWD:  # the first token walks too: views that take out a mean leave it out
+        who = np.concatenate([[0], np.sort(rng.permutation(fitted[fitted > 0])[:CROWD])])
+        fitted = np.arange(1, len(who))
     shares = []
     for _ in range(max(1, min(walks, SPREAD, NUMBERS // (tokens * width)))):
-        places = walk(stream.places[0].numpy(), moved[1:], rng)
-        viewed = (look(torch.from_numpy(p)).numpy()[stream.fitted] for p in places)
-        if stops * tokens < width:
+        places = walk(stream.places[0].numpy()[who], moved[1:, who], rng)
+        viewed = (look(torch.from_numpy(p)).numpy()[fitted] for p in places)
+        if stops * len(who) < width:
             shares.append(shares_of_few(np.concatenate(list(viewed)), components, axes))
         else:
             shares.append(scatter_of(viewed, width).shares(components, axes))

@@ -1,10 +1,10 @@
-// Bundles the page: ../static/page.js (and page.mjs, the same as a module) and ../static/page.css. Fails when the two together pass 200 kB.
+// Bundles the page: ../static/page.js (and page.mjs, the same as a module) and ../static/page.css. Fails when the two together pass 205 kB.
 import { build } from "esbuild";
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const LIMIT = 200_000;
+const LIMIT = 205_000;
 const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] ?? join(here, "..", "static");
 mkdirSync(out, { recursive: true });

@@ -47,15 +47,22 @@ export interface Meaning {
   token: string | null;
 }
 
+export interface Streamed {
+  top: number;
+  by: "message" | "attention";
+}
+
 export interface RunInfo {
   name: string;
   tokens: string[];
+  prompt: number | null; // so many were read, those after them written by the model
+  streamed: Streamed | null; // of the weights only each reader's strongest were kept
   stops: Stop[];
   layers: LayerInfo[];
   heads: number;
   causal: boolean;
   predictions: { token: string; probability: number }[];
-  audit: { relative_error: number | null; null_drift: number | null };
+  audit: { relative_error: number | null; null_drift: number | null; checked: number | null }; // checked: tokens, while recording
   views: ViewInfo[];
   measures: { names: string[]; [name: string]: Measure | string[] };
   meanings: Meaning[];

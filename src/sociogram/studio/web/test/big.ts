@@ -60,8 +60,8 @@ export function bigFrame({ tokens: given, layers: L, heads: H, edges: E }: BigOp
     model: { name: "noise", d_model: 64, logits: true },
     source: { model: "noise", text: null, sociogram: "0.0.0" },
     runs: [{
-      name: "noise", tokens, stops, layers, heads: H, causal: true, predictions: [{ token: " next", probability: 0.4 }],
-      audit: { relative_error: 1e-6, null_drift: 1e-7 }, words: null, neighbours: K,
+      name: "noise", tokens, prompt: null, streamed: null, stops, layers, heads: H, causal: true, predictions: [{ token: " next", probability: 0.4 }],
+      audit: { relative_error: 1e-6, null_drift: 1e-7, checked: null }, words: null, neighbours: K,
       views: [{ name: "plain", label: "residual stream", components: Array.from({ length: C }, (_, c) => `PC${c + 1}`), variance: Array.from({ length: C }, (_, c) => 0.3 / (c + 1)), null_variance: Array.from({ length: C }, () => 0.02), scale: 1, fitted_without: [0], note: null }],
       measures: { names: ["cohesion"], cohesion: { label: "cohesion", unit: "", all: series(0.5), without_first: series(0.4), null_low: series(0), null_high: series(0.1) } },
       meanings: (["message", "attention", "contribution"] as const).map((name) => ({ name, label: name, signed: name === "contribution", token: null })),

@@ -2,7 +2,7 @@
 
 import { gzipSync } from "node:zlib";
 import { frameOf, widen } from "../src/engine/frame";
-import type { ArrayEntry, Frame, Header, LayerInfo, Meaning, MeaningName, Numbers, RunInfo, Stop } from "../src/types";
+import type { ArrayEntry, Frame, Header, LayerInfo, Meaning, MeaningName, Numbers, RunInfo, Stop, Streamed } from "../src/types";
 
 export interface TinyOptions {
   tokens?: number | string[]; // how many, or which
@@ -20,6 +20,9 @@ export interface TinyOptions {
   views?: string[];
   seed?: number;
   text?: string | null;
+  prompt?: number | null; // so many tokens were read, the others written
+  streamed?: Streamed | null;
+  moves?: string[]; // further parts of the moves that are shipped
 }
 
 export type Stored = { dtype: ArrayEntry["dtype"]; shape: number[]; data: Float32Array | Uint8Array | Uint16Array | Uint32Array };
@@ -213,7 +216,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
   }
   put("neighbour", "u2", [S, T, K], neighbour);
   put("neighbour_distance", "f4", [S, T, K], neighbourDistance);
-  for (const part of ["moved", "from_others", "from_itself", "mlp", "rest"]) {
+  for (const part of ["moved", "from_others", "from_itself", "mlp", "rest", ...(options.moves ?? [])]) {
     put(`move/${part}`, "f4", [L, T], Array.from({ length: L * T }, (_, i) => (opaque.has(Math.floor(i / T)) ? NaN : 0.2 + next())));
   }
 
@@ -224,6 +227,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
     { name: "attention", label: "attention weight", signed: false, token: null },
     { name: "contribution", label: "contribution", signed: true, token: null },
   ];
+  if (options.streamed) meanings.pop(); // message and attention alone
   if (toward !== null) meanings.push({ name: "toward", label: `toward ${toward}`, signed: true, token: toward });
   interface Edge {
     layer: number;
@@ -279,6 +283,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
   const E = shipped.length;
   for (const column of ["layer", "head", "query", "key"] as const) put(`edge/${column}`, "u2", [E], shipped.map((e) => e[column]));
   for (const { name } of meanings) put(`edge/${name}`, "f4", [E], shipped.map((e) => e.value[name]));
+  if (options.streamed) put("edge/contribution", "f4", [E], shipped.map((e) => e.value.contribution));
   put("edge/pull", "f4", [E], shipped.map((e) => e.pull));
   const count = new Uint32Array(L * H * 3);
   for (const e of edges) count[(e.layer * H + e.head) * 3 + e.kind]!++;
@@ -316,6 +321,8 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
   return {
     name: index === 0 ? "first" : "second",
     tokens,
+    prompt: options.prompt ?? null,
+    streamed: options.streamed ?? null,
     stops,
     layers,
     heads: H,
@@ -324,7 +331,7 @@ function tinyRun(options: TinyOptions, index: number, arrays: Record<string, Sto
       { token: " mat", probability: 0.5 },
       { token: " dog", probability: 0.2 },
     ],
-    audit: { relative_error: 1e-6, null_drift: 1e-7 },
+    audit: { relative_error: 1e-6, null_drift: 1e-7, checked: options.streamed ? 16 : null },
     views,
     measures: {
       names: ["cohesion", "alignment"],
@@ -400,7 +407,9 @@ export function largeFrame(options: LargeOptions): { header: Header; arrays: Rec
     heads: H,
     causal: true,
     predictions: [],
-    audit: { relative_error: null, null_drift: null },
+    audit: { relative_error: null, null_drift: null, checked: null },
+    prompt: null,
+    streamed: null,
     views: [{ name: "plain", label: "as it is", components: variance.map((_, c) => `PC${c + 1}`), variance, null_variance: null, scale: 1, fitted_without: [0], note: null }],
     measures: { names: [] },
     meanings,

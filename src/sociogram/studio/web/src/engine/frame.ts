@@ -254,6 +254,12 @@ function checkInfo(value: unknown, at: string): void {
   text(run.name, `${at}.name`);
   const tokens = list(run.tokens, `${at}.tokens`, text).length;
   if (tokens < 1) throw wrong(`${at}.tokens`, "one token at least", "none");
+  maybe(whole(1, tokens))(run.prompt, `${at}.prompt`);
+  maybe((value, where) => {
+    const streamed = object(value, where);
+    whole(1)(streamed.top, `${where}.top`);
+    among("message", "attention")(streamed.by, `${where}.by`);
+  })(run.streamed, `${at}.streamed`);
   const stops = list(run.stops, `${at}.stops`, (one, where) => {
     const stop = object(one, where);
     whole(-1)(stop.layer, `${where}.layer`);
@@ -276,6 +282,7 @@ function checkInfo(value: unknown, at: string): void {
   const audit = object(run.audit, `${at}.audit`);
   maybe(number)(audit.relative_error, `${at}.audit.relative_error`);
   maybe(number)(audit.null_drift, `${at}.audit.null_drift`);
+  maybe(whole(1))(audit.checked, `${at}.audit.checked`);
   const views = list(run.views, `${at}.views`, (one, where) => {
     const view = object(one, where);
     text(view.name, `${where}.name`);

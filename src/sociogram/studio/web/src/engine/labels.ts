@@ -2,7 +2,7 @@
 
 import type { Label, Run, Selection, State } from "../types";
 import { along, arrowShape, emptyArrow } from "./geometry";
-import { CLEAR, LABEL_GAP, LABEL_SIZE, pointRadius } from "./look";
+import { CLEAR, CROWD, LABEL_GAP, LABEL_SIZE, pointRadius } from "./look";
 
 export interface Word {
   text: string;
@@ -100,6 +100,7 @@ export function labelWishes(run: Run, state: Looked, selection: Selection, hover
   const out: Wish[] = [];
   for (let t = 0; t < T; t++) {
     const wanted = priority[t]!;
+    if (T > CROWD && wanted === 0) continue; // texts in a crowd hide it and name nobody in particular
     if (t === 0 && !state.first && T > 1 && wanted < 70) continue;
     const word = state.words ? wordAt(run, stop, t) : null;
     out.push({

@@ -26,6 +26,24 @@ export const DOTS_PERIOD = 5.5;
 export const DEPTH_SIZE = 0.16; // depth cue: nearer points are so much larger
 export const DEPTH_FADE = 0.3; // and farther ones so much paler
 
+/** Of more tokens than this those that nobody speaks of are small and close, and nothing is written on them. */
+export const CROWD = 1000;
+
+/** Size of a point without an arrow, as a share of one with. */
+export function idleSize(tokens: number): number {
+  return tokens > CROWD ? 0.6 : 0.86;
+}
+
+/** Among so many tokens every so-manieth leaves a wake: thousands would be one dark cloud, and slow to draw without a graphics card. */
+export function wakeEvery(tokens: number): number {
+  return Math.ceil(tokens / CROWD);
+}
+
+/** And how visible it is. */
+export function wakeShare(tokens: number): number {
+  return Math.min(1, Math.sqrt((300 * wakeEvery(tokens)) / tokens));
+}
+
 /** Radius of a point among so many. */
 export function pointRadius(tokens: number): number {
   return Math.min(6.4, Math.max(2.3, 8.3 - 0.56 * Math.log2(Math.max(2, tokens))));

@@ -1,6 +1,6 @@
 /** The shaders. Lengths are CSS pixels; the numbers come from look.ts, the shapes are those of geometry.ts. */
 
-import { BEND, BEND_MOST, CLEAR, DEPTH_FADE, DEPTH_SIZE, DOT, DOTS_ON, DOTS_PERIOD, FADE, FAN, HAIR, HALO, PATH, RING_GAP, RING_STEP, TAIL, THREAD, TRIM_FROM, TRIM_TO, WAKE as WAKE_WIDTH } from "./look";
+import { BEND, BEND_MOST, CLEAR, CROWD, DEPTH_FADE, DEPTH_SIZE, DOT, DOTS_ON, DOTS_PERIOD, FADE, FAN, HAIR, HALO, idleSize, PATH, RING_GAP, RING_STEP, TAIL, THREAD, TRIM_FROM, TRIM_TO, WAKE as WAKE_WIDTH } from "./look";
 import { CHOSEN, FIRST, HOVERED, IDLE, PINNED } from "./stage";
 
 /** Texels in a row of the tables of places and edges. */
@@ -41,7 +41,11 @@ vec4 clip(vec2 p) { return vec4(2.0 * p.x / size.x - 1.0, 1.0 - 2.0 * p.y / size
 const vec4 AWAY = vec4(2.0, 2.0, 2.0, 1.0);
 float bigger(float depth) { return 1.0 + ${f(DEPTH_SIZE)} * clamp(depth, -1.0, 1.0); }
 float paler(float depth) { return 1.0 - ${f(DEPTH_FADE)} * (0.5 - 0.5 * clamp(depth, -1.0, 1.0)); }
-vec2 corner() { return vec2(float(gl_VertexID & 1) * 2.0 - 1.0, float(gl_VertexID >> 1) * 2.0 - 1.0); }
+vec2 corner(uint given) {
+  int which = given > 0u ? int(given) - 1 : gl_VertexID; // of a crowd the corner is given, else it is the vertex's number
+  return vec2(float(which & 1) * 2.0 - 1.0, float(which >> 1) * 2.0 - 1.0);
+}
+vec2 corner() { return corner(0u); }
 `;
 
 const PAINT = `${SHARED}
@@ -154,11 +158,11 @@ flat out uint part;
 void main() {
   vec3 P = here(int(item.x));
   if (nowhere(P)) { gl_Position = AWAY; return; }
-  part = item.y;
+  part = item.y & 255u;
   bool idle = (part & ${IDLE}u) != 0u;
-  radius = look.x * bigger(P.z) * ((part & ${CHOSEN}u) != 0u ? 1.25 : idle ? 0.86 : 1.0);
+  radius = look.x * bigger(P.z) * ((part & ${CHOSEN}u) != 0u ? 1.25 : idle ? size.w > ${f(CROWD)} ? ${f(idleSize(Infinity))} : ${f(idleSize(1))} : 1.0);
   opacity = (part & ${CHOSEN}u) != 0u ? 1.0 : paler(P.z) * (idle ? 0.5 : 1.0);
-  at = corner() * (radius * 1.35 + ((part & ${CHOSEN | PINNED | HOVERED}u) != 0u ? 9.0 : 3.0));
+  at = corner(item.y >> 8) * (radius * 1.35 + ((part & ${CHOSEN | PINNED | HOVERED}u) != 0u ? 9.0 : 3.0));
   gl_Position = clip(P.xy + at);
 }`,
   `${PAINT}
@@ -191,20 +195,22 @@ out vec2 across;
 out float gone;
 out float opacity;
 void main() {
-  if ((item.y & ${CHOSEN | PINNED}u) != 0u || more.w < 0.0) { gl_Position = AWAY; return; }
+  float every = ceil(size.w / ${f(CROWD)});
+  bool idle = (item.y & ${IDLE}u) != 0u;
+  if ((item.y & ${CHOSEN | PINNED}u) != 0u || more.w < 0.0 || idle && mod(float(item.x), every) > 0.5) { gl_Position = AWAY; return; }
   vec3 A = atStop(int(more.w), int(item.x));
   vec3 B = here(int(item.x));
   vec2 d = B.xy - A.xy;
   float far = length(d);
   if (nowhere(A) || nowhere(B) || far < 1.0) { gl_Position = AWAY; return; }
-  vec2 c = corner();
+  vec2 c = corner(item.y >> 8);
   float end = c.x * 0.5 + 0.5;
   float wide = end * look.x * bigger(B.z) * ${f(WAKE_WIDTH)};
   vec2 n = vec2(-d.y, d.x) / far;
   float pad = 1.0 / size.z;
   across = vec2(c.y * (wide + pad), wide);
   gone = end;
-  opacity = paler(B.z) * ((item.y & ${IDLE}u) != 0u ? 0.5 : 1.0);
+  opacity = paler(B.z) * (idle ? 0.5 : 1.0) * min(1.0, sqrt(300.0 * every / size.w));
   gl_Position = clip(mix(A.xy, B.xy, end) + n * across.x);
 }`,
   `${PAINT}

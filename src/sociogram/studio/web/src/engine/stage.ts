@@ -1,7 +1,7 @@
 /** What both renderers know about a scene: where everything is, who is visible, and which part each token has in the picture. */
 
 import type { Run, Scene, Selection, ViewInfo } from "../types";
-import { pointRadius, widest } from "./look";
+import { CROWD, pointRadius, widest } from "./look";
 import { emptyLens, fitAt, fitsOf, lensOf, placeAt, positionsOf, withToken, type Fit, type Lens, type Positions } from "./project";
 
 /** Parts of tokens, as bits. */
@@ -10,7 +10,7 @@ export const CHOSEN = 2;
 export const PINNED = 4;
 export const HOVERED = 8;
 export const FIRST = 16;
-export const IDLE = 32; // arrows are drawn, and none from or to this token
+export const IDLE = 32; // arrows are drawn, and none from or to this token; or it is one of a crowd
 
 /** A path drawn: of the token looked at (0) or of a pinned one (1). */
 export interface Path {
@@ -178,7 +178,7 @@ export class Stage {
   private takeParts(run: Run, scene: Scene): void {
     const { parts } = this;
     const { edges } = scene.selection;
-    parts.fill(edges.length > 0 ? IDLE : 0);
+    parts.fill(edges.length > 0 || parts.length > CROWD ? IDLE : 0);
     const query = run.array("edge/query");
     const key = run.array("edge/key");
     for (let i = 0; i < edges.length; i++) {

@@ -17,6 +17,7 @@ import {
   FADE,
   FONT,
   HALO,
+  idleSize,
   hex,
   LABEL_SIZE,
   PATH,
@@ -24,6 +25,8 @@ import {
   RING_GAP,
   RING_STEP,
   WAKE,
+  wakeEvery,
+  wakeShare,
 } from "./look";
 import { placeAt } from "./project";
 import { CHOSEN, dotShape, FIRST, HIDDEN, HOVERED, IDLE, PINNED, Stage } from "./stage";
@@ -68,7 +71,9 @@ const paler = (depth: number): number => 1 - DEPTH_FADE * (0.5 - 0.5 * nearness(
 function wakes(stage: Stage, colours: Palette, out: Shape[]): void {
   const before = Math.ceil(stage.time - 1e-6) - 1;
   if (before < 0) return;
+  const every = wakeEvery(stage.parts.length);
   for (let t = 0; t < stage.parts.length; t++) {
+    if (t % every && stage.parts[t]! & IDLE) continue;
     if (!stage.where(t, B) || stage.parts[t]! & (CHOSEN | PINNED)) continue;
     const [x, y, depth] = [B[0]!, B[1]!, B[2]!];
     placeAt(stage.here!, stage.lens, before, t, A);
@@ -77,7 +82,7 @@ function wakes(stage: Stage, colours: Palette, out: Shape[]): void {
     if (!(long > 1)) continue;
     const half = stage.radius * bigger(depth) * WAKE;
     const [nx, ny] = [(-dy / long) * half, (dx / long) * half];
-    const idle = stage.parts[t]! & IDLE ? 0.5 : 1;
+    const idle = (stage.parts[t]! & IDLE ? 0.5 : 1) * wakeShare(stage.parts.length);
     out.push({
       tag: "path",
       attrs: { d: `M${fixed(A[0]!)} ${fixed(A[1]!)}L${fixed(x + nx)} ${fixed(y + ny)}L${fixed(x - nx)} ${fixed(y - ny)}Z`, fill: colours.point, "fill-opacity": fixed(0.2 * idle * paler(depth)) },
@@ -218,7 +223,7 @@ function points(stage: Stage, colours: Palette, behind: Shape[], front: Shape[])
     const out = part & IDLE ? behind : front;
     const [x, y] = [A[0]!, A[1]!];
     const chosen = (part & CHOSEN) > 0;
-    const r = stage.radius * bigger(A[2]!) * (chosen ? 1.25 : part & IDLE ? 0.86 : 1);
+    const r = stage.radius * bigger(A[2]!) * (chosen ? 1.25 : part & IDLE ? idleSize(stage.parts.length) : 1);
     const colour = chosen ? colours.chosen : colours.point;
     const opacity = chosen ? 1 : fixed(paler(A[2]!) * (part & IDLE ? 0.5 : 1));
     if (part & FIRST && stage.parts.length > 1) {

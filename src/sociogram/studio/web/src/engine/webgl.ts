@@ -110,11 +110,11 @@ export class WebGLRenderer implements Renderer {
       gl.viewport(0, 0, this.canvas.width, this.canvas.height);
       gl.clear(gl.COLOR_BUFFER_BIT);
       if (scene.wakes ?? true) {
-        this.quads(card.wake, card.idle);
-        this.quads(card.wake, card.points);
+        this.crowd(card.wake, card.idle);
+        this.crowd(card.wake, card.points);
       }
       if (scene.ghosts && stage.there) this.drawGhosts(card, stage.there.tokens);
-      this.quads(card.point, card.idle);
+      this.crowd(card.point, card.idle);
       this.quads(card.paths, card.steps);
       this.quads(card.dots, card.steps);
       if (card.ribbons.count > 0) {
@@ -123,7 +123,7 @@ export class WebGLRenderer implements Renderer {
         gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 2 * (this.segments() + 3), card.ribbons.count);
       }
       this.quads(card.ring, card.rings);
-      this.quads(card.point, card.points);
+      this.crowd(card.point, card.points);
     }
     this.overlay.draw(stage, scene);
     this.lastFrameMs = performance.now() - began;
@@ -184,6 +184,15 @@ export class WebGLRenderer implements Renderer {
     gl.useProgram(program.program);
     gl.bindVertexArray(instances.array);
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, instances.count);
+  }
+
+  /** Points may be thousands, and without a graphics card an instance costs more than what it draws: each corner is an item. */
+  private crowd(program: Program, corners: Instances): void {
+    if (corners.count === 0) return;
+    const { gl } = this;
+    gl.useProgram(program.program);
+    gl.bindVertexArray(corners.array);
+    gl.drawArrays(gl.TRIANGLES, 0, corners.count);
   }
 
   private drawGhosts(card: Card, tokens: number): void {
@@ -318,13 +327,13 @@ export class WebGLRenderer implements Renderer {
       for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
       return made;
     };
-    const instances = (each: number): Instances => {
+    const instances = (each: number, divisor = 1): Instances => {
       const [buffer, array] = [make(gl.createBuffer()), make(gl.createVertexArray())];
       gl.bindVertexArray(array);
       gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
       gl.enableVertexAttribArray(0);
       gl.vertexAttribIPointer(0, each, gl.UNSIGNED_INT, 0, 0);
-      gl.vertexAttribDivisor(0, 1);
+      gl.vertexAttribDivisor(0, divisor);
       gl.bindVertexArray(null);
       return { buffer, array, count: 0 };
     };
@@ -349,8 +358,8 @@ export class WebGLRenderer implements Renderer {
       sizes: texture(2),
       ribbons: instances(2),
       rings: instances(2),
-      idle: instances(2),
-      points: instances(2),
+      idle: instances(2, 0),
+      points: instances(2, 0),
       steps: instances(4),
       empty: make(gl.createVertexArray()),
     };
@@ -381,6 +390,9 @@ export class WebGLRenderer implements Renderer {
   }
 }
 
+/** The six corners of two triangles, in the place where the shaders look for them. */
+const CORNERS = [0, 1, 2, 2, 1, 3].map((corner) => (corner + 1) << 8);
+
 /** Tokens in drawing order: idle ones, which lie behind the arrows, and the others, those looked at last so that they lie on top. */
 function pointItems(parts: Uint8Array): [Uint32Array, Uint32Array] {
   const idle: number[] = [];
@@ -388,12 +400,23 @@ function pointItems(parts: Uint8Array): [Uint32Array, Uint32Array] {
   const late: number[] = [];
   parts.forEach((part, token) => {
     if (part & HIDDEN) return;
-    if (part & IDLE) idle.push(token, part);
-    else if (part & CHOSEN) late.push(token, part);
-    else if (part & (PINNED | HOVERED)) late.unshift(token, part);
-    else early.push(token, part);
+    if (part & IDLE) idle.push(token);
+    else if (part & CHOSEN) late.push(token);
+    else if (part & (PINNED | HOVERED)) late.unshift(token);
+    else early.push(token);
   });
-  return [Uint32Array.from(idle), Uint32Array.from([...early, ...late])];
+  const corners = (tokens: number[]): Uint32Array => {
+    const out = new Uint32Array(12 * tokens.length);
+    let at = 0;
+    for (const token of tokens) {
+      for (const corner of CORNERS) {
+        out[at++] = token;
+        out[at++] = parts[token]! | corner;
+      }
+    }
+    return out;
+  };
+  return [corners(idle), corners([...early, ...late])];
 }
 
 function stepItems(stage: Stage): Uint32Array {

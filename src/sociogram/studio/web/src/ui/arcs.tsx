@@ -6,7 +6,7 @@ import { useWidth } from "./size";
 import { edgeRow } from "./facts";
 import { pullColour, pullWord } from "./colour";
 import { arrowOpacity, arrowWidth, widest } from "../engine/look";
-import { num, plain, short } from "./text";
+import { count, num, plain, short } from "./text";
 
 /** Which tokens get their text: first the given ones in order of importance, then whoever still finds room. */
 export function texts(order: readonly number[], total: number, slot: number, room: number): Set<number> {
@@ -15,6 +15,31 @@ export function texts(order: readonly number[], total: number, slot: number, roo
   const free = (token: number): boolean => chosen.every((other) => Math.abs(other - token) * slot >= room);
   for (const token of order) if (!chosen.includes(token) && free(token)) chosen.push(token);
   return new Set(chosen);
+}
+
+/** The ground under the tokens that the model wrote, from where its prompt ends. */
+export function Written({ from, to, top, low }: { from: number; to: number; top: number; low: number }): JSX.Element | null {
+  if (!(to - from > 1)) return null;
+  return (
+    <g class="sg-ground">
+      <rect x={from} y={top} width={to - from} height={Math.max(0, low - top)} />
+      <line x1={from} x2={from} y1={top} y2={low} />
+      <text x={Math.min(from + 5, to - 40)} y={top + 11}>
+        written
+      </text>
+    </g>
+  );
+}
+
+const MOST = 600; // tokens drawn one by one
+
+/** The first and last token to show: all, or of a text too long for that the stretch in which the arrows and these tokens lie. */
+export function stretch(total: number, rows: readonly { query: number; key: number }[], looked: readonly number[]): [number, number] {
+  const all = [...rows.flatMap((row) => [row.query, row.key]), ...looked];
+  if (total <= MOST || !all.length) return [0, total - 1];
+  const [low, high] = all.reduce(([a, b], t) => [Math.min(a, t), Math.max(b, t)], [Infinity, -Infinity] as [number, number]);
+  const around = 4 + Math.round((high - low) / 20); // room beside those that arrows touch
+  return [Math.max(0, low - around), Math.min(total - 1, high + around)];
 }
 
 const [LEVEL, TURNED] = [76, 92]; // room for the texts
@@ -30,8 +55,10 @@ export function Arcs({ height }: { height: number }): JSX.Element {
   const meaning = s.meaning.value;
   const backwards = rows.some((row) => row.key > row.query);
   const wide = width - 32;
-  const slot = wide / tokens.length;
-  const x = (token: number): number => 16 + (token + 0.5) * slot;
+  const [start, end] = stretch(tokens.length, rows, [...s.pins.value, ...(s.token.value === null ? [] : [s.token.value])]);
+  const drawn = end - start + 1;
+  const slot = wide / drawn;
+  const x = (token: number): number => 16 + (token - start + 0.5) * slot;
   const turned = slot < 64;
   const [low, top] = [turned ? TURNED : LEVEL, store.compact.value ? TOP_SMALL : TOP];
   const base = height - low - (backwards ? (height - low - top) / 2 : 0);
@@ -39,12 +66,13 @@ export function Arcs({ height }: { height: number }): JSX.Element {
   const most = Math.max(1, ...rows.map((row) => Math.abs(row.key - row.query)));
   const largest = Math.max(1e-12, ...rows.map((row) => Math.abs(row[meaning] ?? 0)));
   const lit = store.hover.value;
-  const order = [...[lit, s.token.value].filter((t) => t !== null), ...s.pins.value, ...rows.flatMap((row) => [row.query, row.key]), ...(tokens.length <= 400 ? tokens.keys() : [])];
+  const order = [...[lit, s.token.value].filter((t) => t !== null), ...s.pins.value, ...rows.flatMap((row) => [row.query, row.key]), ...(drawn <= 400 ? Array.from({ length: drawn }, (_, i) => start + i) : [])].filter((token) => token >= start && token <= end);
   const named = texts(order, tokens.length, slot, turned ? 13 : 56);
   const thick = widest(rows.length);
   return (
     <div class="sg-arcs" ref={ref}>
       <svg width={width} height={height} role="img" aria-label={`${rows.length} arrows over ${tokens.length} tokens; the table has the same numbers`} onClick={(event) => event.target === event.currentTarget && store.choose(null)}>
+        <Written from={Math.max(16, x(store.info.value.prompt ?? tokens.length) - slot / 2)} to={width - 16} top={top} low={height - 4} />
         <line class="sg-base" x1="16" x2={width - 16} y1={base} y2={base} />
         {rows.toReversed().map((row) => {
           const share = Math.abs(row[meaning] ?? 0) / largest;
@@ -65,8 +93,14 @@ export function Arcs({ height }: { height: number }): JSX.Element {
             </g>
           );
         })}
-        {tokens.length <= 600 &&
-          tokens.map((text, token) => {
+        {drawn < tokens.length && (
+          <text class="sg-stretch" x="16" y={height - 6}>
+            tokens {count(start)} to {count(end)} of {count(tokens.length)}
+          </text>
+        )}
+        {drawn <= MOST &&
+          tokens.slice(start, end + 1).map((text, i) => {
+            const token = start + i;
             const chosen = token === s.token.value;
             return (
               <g
@@ -90,7 +124,7 @@ export function Arcs({ height }: { height: number }): JSX.Element {
               </g>
             );
           })}
-        {tokens.length > 600 &&
+        {drawn > MOST &&
           [...named].map((token) => (
             <g key={token} class={`sg-arc-token${token === s.token.value ? " sg-now" : ""}`} onClick={() => store.choose(token)}>
               <circle cx={x(token)} cy={base} r="3" />

@@ -4,6 +4,7 @@ import { memo } from "./memo";
 import { useComputed, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { useStore } from "./context";
+import { written } from "./facts";
 import { count, joins, percent, plain, short } from "./text";
 
 const PAGE = 300;
@@ -13,7 +14,7 @@ export function Chips(): JSX.Element {
   const list = useRef<HTMLDivElement>(null);
   const { s, info } = store;
   const page = useComputed(() => Math.floor((s.token.value ?? 0) / PAGE) * PAGE);
-  const tokens = info.value.tokens;
+  const { tokens, prompt } = info.value;
   const [from, to] = [page.value, Math.min(tokens.length, page.value + PAGE)];
   useSignalEffect(() => {
     const token = s.token.value;
@@ -37,7 +38,7 @@ export function Chips(): JSX.Element {
         </button>
       )}
       {tokens.slice(from, to).map((text, i) => (
-        <Chip key={from + i} token={from + i} text={text} joins={joined[from + i]!} />
+        <Chip key={from + i} token={from + i} text={text} joins={joined[from + i]! && from + i !== prompt} />
       ))}
       {to < tokens.length && (
         <button type="button" class="sg-turn" onClick={() => turn(to)}>
@@ -77,15 +78,16 @@ const Chip = memo(function Chip({ token, text, joins }: { token: number; text: s
   const stop = useComputed(() => (s.token.value ?? 0) === token).value; // the one chip that Tab comes to
   const faint = useComputed(() => token === 0 && !s.first.value && s.token.value !== 0).value;
   const shown = plain(text);
+  const own = written(store.info.value, token);
   return (
     <button
       type="button"
-      class={`sg-chip${joins ? " sg-joins" : ""}${pinned ? " sg-pinned" : ""}${lit ? " sg-lit" : ""}${faint ? " sg-faint" : ""}`}
+      class={`sg-chip${joins ? " sg-joins" : ""}${pinned ? " sg-pinned" : ""}${lit ? " sg-lit" : ""}${faint ? " sg-faint" : ""}${own ? " sg-written" : ""}${token === store.info.value.prompt ? " sg-begins" : ""}`}
       data-token={token}
       tabIndex={stop ? 0 : -1}
       aria-pressed={chosen}
-      aria-label={`token ${token}, ${shown}${pinned ? ", pinned" : ""}${faint ? ", hidden in the picture" : ""}`}
-      title={`token ${token}${faint ? " (hidden: it soaks up attention; press f)" : ""}`}
+      aria-label={`token ${token}, ${shown}${own ? ", written by the model" : ""}${pinned ? ", pinned" : ""}${faint ? ", hidden in the picture" : ""}`}
+      title={`token ${token}${own ? ", written by the model" : ""}${faint ? " (hidden: it soaks up attention; press f)" : ""}`}
       onPointerEnter={() => (store.hover.value = token)}
       onPointerLeave={() => (store.hover.value = null)}
       onClick={(event) => {

@@ -1,5 +1,5 @@
 /** The same table elsewhere: Python and command line that reproduce what is shown. */
-import type { Header, Meaning, RunInfo, State } from "../types";
+import type { Header, Meaning, RunInfo, State, Streamed } from "../types";
 
 /** What the page shows, reduced to what the code needs. */
 export interface Asked {
@@ -14,13 +14,19 @@ export interface Asked {
   first: boolean;
   itself: boolean;
   told: boolean; // whether there can be arrows from the token, not only to it
+  streamed: Streamed | null;
+  written: number; // tokens that the model wrote
 }
+
+const LONG = 1000; // letters: longer texts are read from a file
+const FILE = "text.txt";
 
 export function asked(header: Header, info: RunInfo, state: State, layer: number | null): Asked {
   const meaning = info.meanings.find((m) => m.name === state.meaning) ?? info.meanings[0]!;
   const { heads, token, first, itself, threshold, arrows } = state;
   const told = !info.causal || token !== info.tokens.length - 1;
-  return { ...header.source, meaning, layer, heads, token, first, itself, threshold, arrows, told };
+  const written = info.prompt === null ? 0 : info.tokens.length - info.prompt;
+  return { ...header.source, meaning, layer, heads, token, first, itself, threshold, arrows, told, streamed: info.streamed, written };
 }
 
 const PYTHON: Record<string, string> = { "\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t" };
@@ -72,11 +78,16 @@ export function asPython(asked: Asked): string {
   options.push(rest.length || cut ? "top=None" : `top=${asked.arrows}`);
   if (!asked.first) options.push("drop_first=True");
   if (name === "toward" && asked.meaning.token !== null) options.push(`toward=${numbered(asked) ?? python(asked.meaning.token)}`);
-  const text = asked.text === null ? "...  # the tokens that were recorded" : python(asked.text);
+  const long = asked.text !== null && asked.text.length > LONG;
+  const how = [`sg.load(${python(asked.model)})`, long ? "text" : python(asked.text ?? "")];
+  if (asked.streamed) how.push('keep="stream"', `top=${asked.streamed.top}`);
+  if (asked.streamed?.by === "attention") how.push('by="attention"');
+  if (asked.written) how.push(`generate=${asked.written}`);
   const lines = [
     "import sociogram as sg",
     "",
-    asked.text === null ? `rec = ${text}` : `rec = sg.record(sg.load(${python(asked.model)}), ${text})`,
+    ...(long ? [`text = open("${FILE}").read()  # the text of this page, ${asked.text!.length} letters`] : []),
+    asked.text === null ? "rec = ...  # the tokens that were recorded" : `rec = sg.record(${how.join(", ")})`,
     `edges = rec.edges(${options.join(", ")})`,
   ];
   if (rest.length) lines.push(`edges = edges[${rest.length === 1 ? rest[0]!.replace(/^\((.*)\)$/, "$1") : rest.join(" & ")}]`);
@@ -92,8 +103,10 @@ export function asPython(asked: Asked): string {
 export function asCommand(asked: Asked): string | null {
   if (asked.text === null) return null;
   const words = ["sociogram look"];
-  const leading = asked.text.startsWith("-");
-  if (!leading) words.push(shell(asked.text));
+  const long = asked.text.length > LONG;
+  const leading = !long && asked.text.startsWith("-");
+  if (long) words.push("--file", FILE);
+  else if (!leading) words.push(shell(asked.text));
   words.push("--model", shell(asked.model));
   if (asked.meaning.name !== "message") words.push("--weight", asked.meaning.name);
   if (asked.meaning.name === "toward" && asked.meaning.token !== null) words.push(`--toward=${shell(asked.meaning.token)}`);
@@ -102,6 +115,8 @@ export function asCommand(asked: Asked): string | null {
   if (asked.token !== null) words.push("--token", String(asked.token));
   words.push("--top", String(asked.arrows));
   if (!asked.first) words.push("--drop-first");
+  if (asked.streamed) words.push("--stream");
+  if (asked.written) words.push("--generate", String(asked.written));
   words.push("--html", "flock.html");
   if (leading) words.push("--", shell(asked.text));
   return words.join(" ");

@@ -6,7 +6,7 @@ import { useStore } from "./context";
 import { Back, Close, On, Pin } from "./icons";
 import { TokenLink, TokenText } from "./token";
 import { Worksheet } from "./worksheet";
-import { allowed, edgesOf, moves, movedAt, neighbours, readerTotal, trail } from "./facts";
+import { allowed, edgesOf, moves, movedAt, nearest, readerTotal, trail, written } from "./facts";
 import { num, percent, spaced } from "./text";
 import { act } from "./actions";
 import { stopNameSmall } from "./stops";
@@ -21,11 +21,12 @@ export function Details(): JSX.Element {
   return (
     <div class="sg-details">
       <Title token={token} />
-      <Told token={token} side="heard" />
+      {/* what a section computed is about its token: another token gets another section */}
+      <Told key={`heard ${token}`} token={token} side="heard" />
       <Moved token={token} />
-      <Mind token={token} />
-      <Near token={token} />
-      <Told token={token} side="told" />
+      <Mind key={`mind ${token}`} token={token} />
+      <Near key={`near ${token}`} token={token} />
+      <Told key={`told ${token}`} token={token} side="told" />
       <Worksheet token={token} />
     </div>
   );
@@ -39,7 +40,10 @@ function Title({ token }: { token: number }): JSX.Element {
     <header class="sg-title">
       <h2 title={spaced(text)}>
         <TokenText text={text} most={24} />
-        <small>token {token}</small>
+        <small>
+          token {token}
+          {written(store.info.value, token) && ", written"}
+        </small>
       </h2>
       <div class="sg-title-buttons">
         <button type="button" class="sg-button sg-icon" aria-label="Previous token" title="Previous token (↑)" onClick={() => act(store, "token-", null)}>
@@ -88,11 +92,15 @@ function Told({ token, side }: { token: number; side: "heard" | "told" }): JSX.E
 const PARTS = [
   { name: "from_others", text: "others", title: "the sum of what other tokens told it" },
   { name: "from_itself", text: "itself", title: "what it told itself through attention" },
+  { name: "from_source", text: "the other", title: "what the tokens of the other sequence told it" },
+  { name: "from_outside", text: "outside", title: "what it heard from keys that an edit appended" },
   { name: "mlp", text: "MLP", title: "what the MLP added" },
   { name: "edited", text: "edits", title: "what edits of the stream changed" },
   { name: "rest", text: "the rest", title: "norms, biases and what has no messages" },
   { name: "moved", text: "all in all", title: "the whole move of this layer" },
 ] as const;
+
+const ALWAYS = new Set<string>(["from_others", "from_itself", "mlp", "moved"]);
 
 function Moved({ token }: { token: number }): JSX.Element | null {
   const store = useStore();
@@ -103,7 +111,7 @@ function Moved({ token }: { token: number }): JSX.Element | null {
   return (
     <Section title={`Moved in layer ${layer}`} note={`to this stop: ${num(movedAt(store.run.value, store.at.value, token))}`}>
       <dl class="sg-moves">
-        {PARTS.filter(({ name }) => (name !== "rest" && name !== "edited") || parts[name] > most / 1000).map(({ name, text, title }) => (
+        {PARTS.filter(({ name }) => ALWAYS.has(name) || parts[name] > most / 1000).map(({ name, text, title }) => (
           <div key={name} title={title} class={name === "moved" ? "sg-sum" : ""}>
             <dt>{text}</dt>
             <dd>
@@ -122,11 +130,11 @@ function Moved({ token }: { token: number }): JSX.Element | null {
 
 function Near({ token }: { token: number }): JSX.Element | null {
   const store = useStore();
-  const near = neighbours(store.run.value, store.at.value, token);
+  const { near, where, whole } = useComputed(() => nearest(store.run.value, store.view.value, store.at.value, token)).value;
   if (!near.length) return null;
   const most = near.at(-1)!.distance;
   return (
-    <Section title="Nearest, in the full space" note={stopNameSmall(store.info.value.stops[store.at.value])}>
+    <Section title={`Nearest, in ${where}`} note={stopNameSmall(store.info.value.stops[store.at.value])}>
       <ol class="sg-bars sg-near">
         {near.map(({ token: other, distance }) => (
           <li key={other}>
@@ -140,6 +148,7 @@ function Near({ token }: { token: number }): JSX.Element | null {
           </li>
         ))}
       </ol>
+      {!whole && <p class="sg-soft sg-small">This text is too long to have neighbours in the full space in its file.</p>}
     </Section>
   );
 }

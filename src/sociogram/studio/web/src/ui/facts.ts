@@ -1,5 +1,6 @@
 /** What the page says of a run, as plain numbers. No drawing, no state: everything here is tested against the frame. */
 import type { Camera, MeaningName, Run, ViewInfo } from "../types";
+import { count, many } from "./text";
 
 export const KINDS = ["between tokens", "from the first token", "to itself"] as const;
 
@@ -99,13 +100,13 @@ export function movedAt(run: Run, stop: number, token: number): number {
   return run.has("moved") ? run.array("moved")[stop * run.info.tokens.length + token]! : NaN;
 }
 
-export const MOVES = ["moved", "from_others", "from_itself", "mlp", "edited", "rest"] as const;
+export const MOVES = ["moved", "from_others", "from_itself", "from_source", "from_outside", "mlp", "edited", "rest"] as const;
 export type MoveName = (typeof MOVES)[number];
 
 /** Norms of what moved a token in a layer. */
 export function moves(run: Run, layer: number, token: number): Record<MoveName, number> {
   const at = (name: MoveName): number => (run.has(`move/${name}`) ? (run.array(`move/${name}`)[layer * run.info.tokens.length + token] ?? NaN) : NaN);
-  return { moved: at("moved"), from_others: at("from_others"), from_itself: at("from_itself"), mlp: at("mlp"), edited: at("edited"), rest: at("rest") };
+  return Object.fromEntries(MOVES.map((name) => [name, at(name)])) as Record<MoveName, number>;
 }
 
 export function neighbours(run: Run, stop: number, token: number): { token: number; distance: number }[] {
@@ -115,6 +116,47 @@ export function neighbours(run: Run, stop: number, token: number): { token: numb
   const tokens = run.array("neighbour").subarray(start, start + most);
   const distances = run.array("neighbour_distance").subarray(start, start + most);
   return Array.from(tokens, (other, i) => ({ token: other, distance: distances[i]! })).filter((n) => !Number.isNaN(n.distance));
+}
+
+export interface Nearest {
+  near: { token: number; distance: number }[];
+  where: string;
+  whole: boolean; // in the full space
+}
+
+/** A token's neighbours in the full space, or, of texts so long that their file has none, in the components of a view. */
+export function nearest(run: Run, view: ViewInfo, stop: number, token: number): Nearest {
+  if (run.info.neighbours || run.info.tokens.length < 2) return { near: neighbours(run, stop, token), where: "the full space", whole: true };
+  return { near: nearShown(run, view, stop, token, 5), where: `${view.components.length} components`, whole: false };
+}
+
+/** Tokens that are near in some components may be far apart in what these leave out. */
+function nearShown(run: Run, view: ViewInfo, stop: number, token: number, most: number): { token: number; distance: number }[] {
+  const [T, C] = [run.info.tokens.length, view.components.length];
+  const places = run.array(`position/${view.name}`).subarray(stop * T * C, (stop + 1) * T * C);
+  const far = Float64Array.from({ length: T }, (_, other) => {
+    let sum = 0;
+    for (let c = 0; c < C; c++) sum += (places[other * C + c]! - places[token * C + c]!) ** 2;
+    return Math.sqrt(sum) * view.scale;
+  });
+  const found: number[] = [];
+  for (let other = 0; other < T; other++) {
+    if (other === token || (found.length === most && far[other]! >= far[found.at(-1)!]!)) continue;
+    const at = found.findIndex((near) => far[near]! > far[other]!);
+    found.splice(at < 0 ? found.length : at, 0, other);
+    found.length = Math.min(found.length, most);
+  }
+  return found.map((other) => ({ token: other, distance: far[other]! }));
+}
+
+/** 12 tokens read, 20 written; of a run that only read: 32 tokens. */
+export function lengthLine({ tokens, prompt }: Pick<Run["info"], "tokens" | "prompt">): string {
+  const one = many(prompt ?? tokens.length, "token");
+  return prompt === null ? one : `${one} read, ${count(tokens.length - prompt)} written`;
+}
+
+export function written({ prompt }: Pick<Run["info"], "prompt">, token: number): boolean {
+  return prompt !== null && token >= prompt;
 }
 
 export interface Word {

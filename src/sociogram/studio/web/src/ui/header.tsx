@@ -5,6 +5,7 @@ import { Code, Half, Mark, Moon, Sun } from "./icons";
 import { Chips } from "./chips";
 import { Search } from "./search";
 import { TokenText } from "./token";
+import { lengthLine } from "./facts";
 import { many } from "./text";
 import type { State } from "../types";
 
@@ -19,7 +20,7 @@ export function Header(): JSX.Element {
   const { s, info, frame } = store;
   const theme = THEMES.find((t) => t.name === s.theme.value) ?? THEMES[0]!;
   const following = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]!;
-  const { layers, heads, tokens } = info.value;
+  const { layers, heads } = info.value;
   return (
     <div class="sg-head">
       <div class="sg-bar-row">
@@ -28,7 +29,7 @@ export function Header(): JSX.Element {
           <span>
             <TokenText text={frame.header.model.name} exact />
             <small>
-              {many(layers.length, "layer")} × {many(heads, "head")}, {many(tokens.length, "token")}
+              {many(layers.length, "layer")} × {many(heads, "head")}, {lengthLine(info.value)}
             </small>
           </span>
         </div>

@@ -28,6 +28,14 @@ export function arrowsLine(store: Store): string {
   return `${many(shown, "arrow")} of ${rest} ${what}${carried}${heard}.`;
 }
 
+/** Of a recording that kept no weights: where its arrows come from, and what it cannot show. */
+export function streamedLine({ streamed }: Store["info"]["value"]): string {
+  if (!streamed) return "";
+  const by = streamed.by === "message" ? "message norm" : "attention";
+  const kept = streamed.top === 1 ? "the strongest key" : `the ${streamed.top} strongest keys`;
+  return `Streamed: arrows are among ${kept} (by ${by}) of each reader and head, sums count all. Messages and attention only: other meanings need every weight.`;
+}
+
 /** What is switched off, and how much of the layer that is. */
 export function hiddenLine(store: Store): string {
   const { s } = store;
@@ -56,9 +64,10 @@ export function projectionLine(store: Store): string {
 }
 
 export function auditLine(store: Store): string {
-  const { relative_error, null_drift } = store.info.value.audit;
+  const { relative_error, null_drift, checked } = store.info.value.audit;
   const parts: string[] = [];
-  if (relative_error !== null) parts.push(`Account closed to ${num(relative_error)}`);
+  if (relative_error !== null) parts.push(`Account closed${checked === null ? " to" : ":"} ${num(relative_error)}`);
+  if (checked !== null) parts.push(`${many(checked, "token")} checked while recording`);
   if (null_drift !== null) parts.push(`null drift ${num(null_drift)}`);
   return parts.join(", ");
 }
@@ -74,7 +83,7 @@ export function Honesty(): JSX.Element {
   const audit = auditLine(store);
   return (
     <div class="sg-honest" role="note" aria-label="What this picture leaves out">
-      <Item mark="→">{arrows} {!reached && hidden}</Item>
+      <Item mark="→">{arrows} {!reached && hidden} {streamedLine(store.info.value)}</Item>
       {drawn && <Item mark="◫">{projection} {note && <em>{note}.</em>}</Item>}
       {audit && <Item mark="✓">{audit}.</Item>}
       {store.reason.value && <Item mark="!">{store.reason.value}</Item>}

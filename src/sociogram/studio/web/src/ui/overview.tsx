@@ -4,7 +4,7 @@ import { useComputed } from "@preact/signals";
 import { useStore } from "./context";
 import { EdgeBars, Section } from "./bars";
 import { TokenLink } from "./token";
-import { edgeRow, movedAt } from "./facts";
+import { edgeRow, lengthLine, movedAt } from "./facts";
 import { num } from "./text";
 import { stopName } from "./stops";
 import type { Run } from "../types";
@@ -29,6 +29,7 @@ export function Overview(): JSX.Element {
         <h2>{stopName(store.info.value.stops[at])}</h2>
       </header>
       <p class="sg-soft sg-small">Choose a token, in the picture or above it, to see what it heard, how far it moved and who is near.</p>
+      {store.info.value.prompt !== null && <p class="sg-soft sg-small">{lengthLine(store.info.value)} by the model.</p>}
       {rows.length > 0 && (
         <Section title="The loudest here" note={`by ${store.s.meaning.value}`}>
           <EdgeBars rows={rows} side="both" />

@@ -2,7 +2,7 @@
 import { chooseLabels, SVG_ARROWS, SvgRenderer, toSvgText } from "../engine";
 import type { Store } from "../store";
 import { sceneOf, tidy } from "./flock";
-import { arrowsLine, auditLine, hiddenLine, projectionLine } from "./honesty";
+import { arrowsLine, auditLine, hiddenLine, projectionLine, streamedLine } from "./honesty";
 import { caption } from "./summary";
 import { pullColour } from "./colour";
 import { stopName } from "./stops";
@@ -32,7 +32,7 @@ export function drawing(store: Store): { text: string; width: number; height: nu
   const title = stopName(store.info.value.stops[store.at.value]);
   const inner = toSvgText(store.run.value, store.other.value, scene, width, height, title);
   const { background, ink, faint } = store.palette.value;
-  const fine = [`${store.frame.header.model.name} · ${arrowsLine(store)} ${most}`, hiddenLine(store), projectionLine(store), `${auditLine(store)} · Sociogram ${store.frame.header.source.sociogram}`].filter((line) => line.trim());
+  const fine = [`${store.frame.header.model.name} · ${arrowsLine(store)} ${most}`, hiddenLine(store), streamedLine(store.info.value), projectionLine(store), `${auditLine(store)} · Sociogram ${store.frame.header.source.sociogram}`].filter((line) => line.trim());
   const whole = ABOVE + height + fine.length * LINE + 20;
   const font = 'font-family="system-ui, sans-serif"';
   const say = (text: string, y: number, size: number, colour: string, weight = 400): string =>

@@ -5,7 +5,7 @@ import { pathFrom, type Reach, type Step } from "../engine/reach";
 import { useStore } from "./context";
 import { useId } from "./ids";
 import { useWidth } from "./size";
-import { texts } from "./arcs";
+import { texts, Written } from "./arcs";
 import { many, percent, plain, quoted, short } from "./text";
 import type { Store } from "../store";
 
@@ -88,6 +88,7 @@ export function ReachView({ height }: { height: number }): JSX.Element {
         const token = Math.floor((event.clientX - box.left - LEFT) / slot);
         store.hover.value = token >= 0 && token < T ? token : null;
       }} onPointerLeave={() => (store.hover.value = null)}>
+        <Written from={x(store.info.value.prompt ?? T) - slot / 2} to={width - RIGHT} top={top - 14} low={height - low} />
         {at !== null && <rect class="sg-reach-now" x={LEFT} width={width - LEFT - RIGHT} y={y(at + 1) - step / 2} height={step} />}
         <path class="sg-reached" d={cells} />
         {layers.map((_, l) => l % every === 0 && (

@@ -53,7 +53,7 @@ function aboutToken(run: Run, state: State, stop: number, token: number): string
     const names = heard.rows.map((row) => `${quoted(run.info.tokens[row.key]!)} ${num(row[state.meaning])} (head ${row.head}, ${pullWord(row.pull)})`);
     if (names.length) found.push(`Loudest: ${names.join(", ")}${total > 0 ? `; ${percent(heard.shown / total)} of what it heard` : ""}.`);
     const parts = moves(run, here.layer, token);
-    found.push(`Moved by others ${num(parts.from_others)}, by itself ${num(parts.from_itself)}, by the MLP ${num(parts.mlp)}.`);
+    found.push(`Moved by others ${num(parts.from_others)}, by itself ${num(parts.from_itself)}, by the MLP ${num(parts.mlp)}${parts.from_outside > 0 ? `, from outside ${num(parts.from_outside)}` : ""}.`);
   }
   const [near] = neighbours(run, stop, token);
   if (near) found.push(`Nearest in the full space: ${quoted(run.info.tokens[near.token]!)} at ${num(near.distance)}.`);

@@ -4,7 +4,7 @@ import { useComputed } from "@preact/signals";
 import { useStore } from "./context";
 import { EdgeTable } from "./worksheet";
 import { TokenText } from "./token";
-import { edgeRow, moves, movedAt, neighbours, wordAt } from "./facts";
+import { edgeRow, moves, movedAt, nearest, wordAt } from "./facts";
 import { reachLine, routes } from "./reach";
 import { stopName } from "./stops";
 import { many, num, percent } from "./text";
@@ -64,12 +64,15 @@ function Edges(): JSX.Element {
   );
 }
 
+const MORE = [["from_source", "by the other sequence"], ["from_outside", "from outside"], ["edited", "by edits"]] as const;
+
 function Tokens(): JSX.Element {
   const store = useStore();
   const { info } = store;
   const at = store.at.value;
   const layer = store.layer.value;
   const words = info.value.words !== null;
+  const more = MORE.filter(([name]) => store.run.value.has(`move/${name}`));
   // the chosen one first where not all fit
   const order = info.value.tokens.map((_, token) => token);
   const chosen = store.s.token.value;
@@ -86,6 +89,7 @@ function Tokens(): JSX.Element {
             <th scope="col">moved here</th>
             <th scope="col">by others</th>
             <th scope="col">by itself</th>
+            {more.map(([name, text]) => <th scope="col" key={name}>{text}</th>)}
             <th scope="col">by the MLP</th>
             <th scope="col">the rest</th>
             <th scope="col">in the layer</th>
@@ -103,6 +107,7 @@ function Tokens(): JSX.Element {
                 <td>{num(movedAt(store.run.value, at, token))}</td>
                 <td>{num(parts?.from_others)}</td>
                 <td>{num(parts?.from_itself)}</td>
+                {more.map(([name]) => <td key={name}>{num(parts?.[name])}</td>)}
                 <td>{num(parts?.mlp)}</td>
                 <td>{num(parts?.rest)}</td>
                 <td>{num(parts?.moved)}</td>
@@ -120,9 +125,9 @@ function Tokens(): JSX.Element {
 function Near(): JSX.Element | null {
   const store = useStore();
   const token = store.s.token.value;
-  const near = token === null ? [] : neighbours(store.run.value, store.at.value, token);
+  const { near, where } = token === null ? { near: [], where: "" } : nearest(store.run.value, store.view.value, store.at.value, token);
   if (token === null || !near.length) return null;
-  const title = `Nearest to token ${token} in the full space · ${stopName(store.info.value.stops[store.at.value])}`;
+  const title = `Nearest to token ${token}, in ${where} · ${stopName(store.info.value.stops[store.at.value])}`;
   return (
     <Block title={title}>
       <table>

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { chooseLabels, defaultState, estimateWidth, labelBox, labelWishes, placeLabels, select, tokenText, wordAt, wordOpacity, type Wish } from "../../src/engine";
+import type { Run } from "../../src/types";
 import { random, tinyFrame } from "../helpers";
 
 const { frame } = tinyFrame({ tokens: 12, layers: 3 });
@@ -8,6 +9,22 @@ const state = defaultState(frame);
 const selection = select(run, state);
 
 const wish = (token: number, priority = 50, more: Partial<Wish> = {}): Wish => ({ token, text: `token${token}`, word: null, probability: 0, priority, strong: false, ...more });
+
+describe("texts in a crowd", () => {
+  const state = { token: 1199, pins: [7], words: false, first: false };
+  it("stand on those alone whom arrows touch or who are looked at", () => {
+    const run = tinyFrame({ tokens: 6 }).frame.runs[0]!;
+    const tokens = Array.from({ length: 1200 }, (_, t) => ` w${t}`);
+    const crowd: Run = { ...run, info: { ...run.info, tokens } };
+    const edges = Uint32Array.from([run.array("edge/query").findIndex((q) => q === 4)]);
+    const selection = { edges, largest: 1, shown: 1, total: 1, hidden: 0, counted: "all" as const, layer: 0, heard: null };
+    const wishes = labelWishes(crowd, state, selection, null, 1).map((wish) => wish.token);
+    const key = run.array("edge/key")[edges[0]!]!;
+    expect(new Set(wishes)).toEqual(new Set([1199, 7, 4, ...(key === 0 ? [] : [key])]));
+    expect(labelWishes(crowd, state, { ...selection, edges: new Uint32Array(0) }, null, 1)).toHaveLength(2);
+    expect(labelWishes({ ...crowd, info: { ...run.info, tokens: tokens.slice(0, 900) } }, { ...state, token: 3 }, selection, null, 1)).toHaveLength(899);
+  });
+});
 
 describe("wordAt", () => {
   it("reads the nearest shipped stop at or before", () => {

@@ -12,6 +12,7 @@ const HOSTILE = [
 const base: Asked = {
   model: "smollm2-135m", text: "A b", meaning: { name: "message", label: "", signed: false, token: null }, layer: 5, heads: [], token: null,
   arrows: 10, threshold: 0, first: false, itself: true, told: true,
+  streamed: null, written: 0,
 }; // prettier-ignore
 
 function has(program: string): boolean {
@@ -64,6 +65,23 @@ describe("copy as Python", () => {
     expect(asPython(toward(' "Paris"\n'))).toContain('toward=" \\"Paris\\"\\n"');
     expect(asPython(toward("#1234"))).toContain("toward=1234");
     expect(commandGaps({ ...toward("#1234"), token: 2, told: false })).toHaveLength(1);
+  });
+});
+
+describe("a recording made another way", () => {
+  it("is made that way again", () => {
+    const streamed = { ...base, streamed: { top: 4, by: "attention" } as const, written: 20 };
+    expect(asPython(streamed)).toContain('sg.record(sg.load("smollm2-135m"), "A b", keep="stream", top=4, by="attention", generate=20)');
+    expect(asCommand(streamed)).toContain(" --stream --generate 20 --html");
+    expect(asPython({ ...base, streamed: { top: 8, by: "message" } })).toContain('"A b", keep="stream", top=8)');
+  });
+  it("reads a long text from a file", () => {
+    const long = { ...base, text: "-a ".repeat(400) };
+    expect(asPython(long)).toContain('text = open("text.txt").read()  # the text of this page, 1200 letters\nrec = sg.record(sg.load("smollm2-135m"), text)');
+    expect(asCommand(long)).toMatch(/^sociogram look --file text\.txt --model [^ ]+ [^']+$/);
+    const { frame } = tinyFrame({ prompt: 4, streamed: { top: 2, by: "message" } });
+    const what = asked(frame.header, frame.runs[0]!.info, defaultState(frame), 1);
+    expect([what.written, what.streamed?.top]).toEqual([2, 2]);
   });
 });
 

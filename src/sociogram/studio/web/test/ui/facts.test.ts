@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { defaultState, select } from "../../src/engine";
 import { drawnError, positionsOf } from "../../src/engine/project";
-import { allowed, edgeRow, edgesOf, headTotal, layerEdges, meanError, mover, moves, movedAt, neighbours, readerTotal, trail, variance, wordAt } from "../../src/ui/facts";
+import { allowed, edgeRow, edgesOf, headTotal, layerEdges, lengthLine, meanError, mover, moves, movedAt, nearest, neighbours, readerTotal, trail, variance, wordAt, written } from "../../src/ui/facts";
 import { tinyFrame } from "../helpers";
 
 const { frame } = tinyFrame({ tokens: 8, layers: 3, heads: 3, toward: " mat" });
@@ -43,13 +43,42 @@ describe("facts of a run", () => {
   it("measure moves, movers and neighbours", () => {
     const best = mover(run, 3, false)!;
     for (let token = 1; token < 8; token++) expect(movedAt(run, 3, token)).toBeLessThanOrEqual(movedAt(run, 3, best));
-    const { edited, ...parts } = moves(run, 0, 1);
+    const { edited, from_source, from_outside, ...parts } = moves(run, 0, 1);
     expect(Object.values(parts).every((value) => value >= 0.2)).toBe(true);
-    expect(edited).toBeNaN(); // a run without edits ships none
+    expect([edited, from_source, from_outside]).toEqual([NaN, NaN, NaN]); // a run without edits ships none
     const near = neighbours(run, 2, 4);
     expect(near).toHaveLength(3);
     expect(near[0]!.distance).toBeLessThanOrEqual(near[1]!.distance);
     expect(near.some((other) => other.token === 4)).toBe(false);
+  });
+  it("have what came from elsewhere where it is shipped", () => {
+    const more = tinyFrame({ moves: ["from_outside", "edited"] }).frame.runs[0]!;
+    const parts = moves(more, 1, 2);
+    expect(parts.from_outside).toBeCloseTo(more.array("move/from_outside")[1 * 6 + 2]!, 6);
+    expect(parts.edited).toBeGreaterThan(0);
+    expect(parts.from_source).toBeNaN();
+  });
+  it("find neighbours in what is shipped where the file has none in the full space", () => {
+    const bare = tinyFrame({ tokens: 8, neighbours: 0 }).frame.runs[0]!;
+    const view = bare.info.views[1]!;
+    const C = view.components.length;
+    const places = bare.array(`position/${view.name}`);
+    const far = (a: number, b: number): number => view.scale * Math.hypot(...Array.from({ length: C }, (_, c) => places[(2 * 8 + a) * C + c]! - places[(2 * 8 + b) * C + c]!));
+    const found = nearest(bare, view, 2, 4);
+    expect(found.whole).toBe(false);
+    expect(found.where).toBe("4 components");
+    const others = [0, 1, 2, 3, 5, 6, 7].sort((a, b) => far(4, a) - far(4, b)).slice(0, 5);
+    expect(found.near.map((other) => other.token)).toEqual(others);
+    found.near.forEach((other) => expect(other.distance).toBeCloseTo(far(4, other.token), 4));
+    expect(nearest(run, run.info.views[0]!, 2, 4)).toEqual({ near: neighbours(run, 2, 4), where: "the full space", whole: true });
+    expect(nearest(tinyFrame({ tokens: 1 }).frame.runs[0]!, view, 0, 0).near).toEqual([]);
+  });
+  it("tell what was read from what was written", () => {
+    const info = tinyFrame({ tokens: 8, prompt: 3 }).frame.runs[0]!.info;
+    expect(lengthLine(info)).toBe("3 tokens read, 5 written");
+    expect([2, 3, 7].map((token) => written(info, token))).toEqual([false, true, true]);
+    expect(lengthLine(run.info)).toBe("8 tokens");
+    expect(written(run.info, 7)).toBe(false);
   });
   it("join equal lens words over the stops", () => {
     const words = trail(run, 3);

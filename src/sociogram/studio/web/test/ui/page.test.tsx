@@ -4,6 +4,7 @@ import { mount, type Mounted } from "../../src/main";
 import { num } from "../../src/ui/text";
 import { sizeColour } from "../../src/ui/colour";
 import { headTotals, kindsOf } from "../../src/engine";
+import { stretch } from "../../src/ui/arcs";
 import { cellShare } from "../../src/ui/heads";
 import { bigFrame } from "../big";
 import { tinyFrame, type TinyOptions } from "../helpers";
@@ -56,6 +57,47 @@ describe("the page", () => {
     all(two.element, "[data-token]")[2]!.focus();
     press("f");
     expect([one.store.s.first.value, two.store.s.first.value]).toEqual([true, true]);
+  });
+  it("tells of the token that is chosen now, in the same layer too", async () => {
+    const { element, store } = await page({ tokens: 12, layers: 2 }, { panel: "table", token: 11 });
+    await soon();
+    const side = (): string[] => all(element, ".sg-details .sg-section").map((section) => section.textContent ?? "");
+    const fresh = async (token: number): Promise<string[]> => {
+      const other = await page({ tokens: 12, layers: 2 }, { panel: "table", token, stop: store.s.stop.peek() });
+      await soon();
+      return all(other.element, ".sg-details .sg-section").map((section) => section.textContent ?? "");
+    };
+    for (const token of [4, 7, 5]) {
+      store.choose(token);
+      await soon();
+      expect(side()).toEqual(await fresh(token));
+    }
+  });
+  it("marks where the prompt ends and the model's own tokens begin", async () => {
+    const { element, store } = await page({ tokens: 8, prompt: 5 }, { panel: "arcs", token: 6 });
+    await soon();
+    expect(all(element, ".sg-begins").map((chip) => chip.dataset.token)).toEqual(["5"]);
+    expect(all(element, ".sg-chip.sg-written")).toHaveLength(3);
+    expect(element.querySelector(".sg-brand")!.textContent).toContain("5 tokens read, 3 written");
+    expect(element.querySelector(".sg-title")!.textContent).toContain("token 6, written");
+    expect(all(element, ".sg-ground")).toHaveLength(1);
+    store.choose(null);
+    store.s.panel.value = "reach";
+    await soon();
+    expect(all(element, ".sg-ground")).toHaveLength(1);
+    expect(element.querySelector(".sg-details")!.textContent).toContain("5 tokens read, 3 written by the model.");
+    const plain = await page({ tokens: 8 }, { panel: "arcs" });
+    await soon();
+    expect(all(plain.element, ".sg-written, .sg-begins, .sg-ground")).toEqual([]);
+  });
+  it("shows what was heard from outside and what was edited", async () => {
+    const { element } = await page({ moves: ["from_outside", "edited"] }, { panel: "table" });
+    await soon();
+    expect(all(element, ".sg-moves dt").map((part) => part.textContent)).toEqual(["others", "itself", "outside", "MLP", "edits", "the rest", "all in all"]);
+    const head = all(element, "th").map((cell) => cell.textContent);
+    expect(head).toContain("from outside");
+    expect(head).toContain("by edits");
+    expect(head).not.toContain("by the other sequence");
   });
   it("says what is wrong instead of showing nothing", async () => {
     const element = document.createElement("div");
@@ -179,6 +221,13 @@ describe("the heads", () => {
 });
 
 describe("long prompts", () => {
+  it("show the stretch of tokens that arrows touch", () => {
+    const rows = [{ query: 5000, key: 4980 }, { query: 5000, key: 4900 }];
+    expect(stretch(8192, rows, [5000])).toEqual([4891, 5009]);
+    expect(stretch(8192, [{ query: 3, key: 1 }], [8191])).toEqual([0, 8191]);
+    expect(stretch(8192, [], [])).toEqual([0, 8191]);
+    expect(stretch(500, rows, [])).toEqual([0, 499]);
+  });
   it("show a page of chips and turn it", async () => {
     const element = document.createElement("div");
     document.body.append(element);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Store } from "../../src/store";
 import { summaryOf } from "../../src/ui/live";
-import { arrowsLine, auditLine, hiddenLine, projectionLine } from "../../src/ui/honesty";
+import { arrowsLine, auditLine, hiddenLine, projectionLine, streamedLine } from "../../src/ui/honesty";
 import { caption } from "../../src/ui/summary";
 import { tinyFrame } from "../helpers";
 
@@ -68,6 +68,16 @@ describe("the honest lines", () => {
     page.set({ view: "centred" });
     expect(projectionLine(page)).not.toContain("random walk");
     expect(auditLine(page)).toBe("Account closed to 1.0e−6, null drift 1.0e−7");
+  });
+  it("say of a streamed recording where its arrows come from and what was checked", () => {
+    const page = store({ streamed: { top: 4, by: "message" } });
+    expect(streamedLine(page.info.value)).toBe(
+      "Streamed: arrows are among the 4 strongest keys (by message norm) of each reader and head, sums count all. Messages and attention only: other meanings need every weight.",
+    );
+    expect(streamedLine(store({ streamed: { top: 1, by: "attention" } }).info.value)).toContain("among the strongest key (by attention) of");
+    expect(streamedLine(store().info.value)).toBe("");
+    expect(auditLine(page)).toBe("Account closed: 1.0e−6, 16 tokens checked while recording, null drift 1.0e−7");
+    expect(page.info.value.meanings.map((meaning) => meaning.name)).toEqual(["message", "attention"]);
   });
   it("do not claim arrows after an MLP", () => {
     const page = store();

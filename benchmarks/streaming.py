@@ -69,6 +69,7 @@ def _side_by_side(folder: Path, ids: list[int], found: Found, quick: bool) -> Ta
         note = f"{WHAT[tool]}: {tool} {answer['version']}, torch {answer['torch']}, {answer['threads']} threads"
         table.notes += [note] if note not in table.notes else []
     table.notes += [
+        "At 8,192 tokens sg.record reads in chunks and makes the last logits only; so does the plain pass beside it.",
         "Targets: 2,048 tokens ratio <= 1.15 and peak <= 0.5 GB above plain; 8,192 tokens ratio <= 1.3.",
         "attnread finds the weights of a layer in 1 + tokens / 64 passes of the whole model, thirty times as many for all "
         "layers, so it is tried on one layer and 512 tokens. It makes only the last logits, which it does not give (the "

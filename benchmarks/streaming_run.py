@@ -48,6 +48,12 @@ def _bytes_kept(rec: Any) -> int:
     return sum(array.nbytes for node in rec.tree.subtree for array in node.dataset.data_vars.values())
 
 
+def _short_of_logits(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Of texts that `sg.record` reads in chunks, only the last logits: so the plain pass is asked for no more than they are."""
+    ids = kwargs.get("input_ids", args[0] if args else None)
+    return args, {**kwargs, "logits_to_keep": 1} if ids is not None and ids.shape[1] > 4096 else kwargs
+
+
 def sociogram(keep: str) -> Callable[[str], Works]:
     """`sg.record` keeping one thing."""
 
@@ -55,6 +61,7 @@ def sociogram(keep: str) -> Callable[[str], Works]:
         import sociogram as sg
 
         model = sg.load("smollm2-135m")
+        model.hf.register_forward_pre_hook(_short_of_logits, with_kwargs=True)
         return {"plain": plain_pass(model.hf), "tool": _record(model, KEEPS[keep])}
 
     return works

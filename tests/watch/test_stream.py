@@ -32,6 +32,7 @@ def plainly(
         found["entropy"][q] = -sum(w * np.log(w) for w in outcomes) if outcomes else np.nan
         apart = np.abs(np.arange(keys) - place)
         found["distance"][q] = (row * apart).sum() / row.sum() if row.sum() else np.nan
+        found["attention_sum"][q] = row.sum()
         found["message_sum"][q] = (row * sizes).sum()
         found["self_share"][q] = row[place] if 0 <= place < keys else 0
         found["first_share"][q], found["sink_weight"][q] = row[0], sink[q]
@@ -149,12 +150,29 @@ def _check_strongest(found: Streamed, head: int, weights: np.ndarray, sizes: np.
 
 
 def test_ties_are_broken_by_the_lower_key_in_both_ways() -> None:
-    call = made_call(0, 2, 1, 40, 0, torch.float32, "ties")
-    sizes, real = torch.ones(2, 40), torch.ones(40, dtype=torch.bool)
-    for how in ("fused", "torch"):
-        _, found = read(call, sizes, Wanted(4), real, how)
-        for q in range(40):
-            assert found.keys[0, 0, q].tolist() == ([*range(q + 1)] + [-1] * 4)[:4], how
+    """Also where the lower keys are met last: the kernel goes from the last keys to the first."""
+    for queries, past in ((40, 0), (1, 39), (3, 70)):
+        call = made_call(0, 2, 1, queries, past, torch.float32, "ties")
+        sizes, real = torch.ones(2, queries + past), torch.ones(queries, dtype=torch.bool)
+        for how in ("fused", "torch"):
+            _, found = read(call, sizes, Wanted(4), real, how)
+            for q in range(queries):
+                assert found.keys[0, 0, q].tolist() == ([*range(past + q + 1)] + [-1] * 4)[:4], how
+
+
+def test_a_reader_from_whom_a_finite_minimum_hides_all_keys_hears_all_alike() -> None:
+    """As in the families that add such a mask (BLT's patches): no row of zeros, and so not the kernel's business."""
+    call = made_call(0, 2, 1, 6, 0, torch.float32, "additive")
+    assert call.mask is not None
+    call.mask[:, :, 2] = torch.finfo(torch.float32).min
+    assert not scan.can_scan(call)
+    output, found = stream.Streamer(nn.Identity(), Wanted(3), {})._in_torch(
+        call, torch.ones(2, 6), Wanted(3), Standing(0), torch.ones(6, dtype=torch.bool)
+    )
+    torch.testing.assert_close(found.attention[0, :, 2], torch.full((2, 3), 1 / 6))
+    torch.testing.assert_close(output, mix(weights_of(call)[0], call))
+    call.mask[:, :, 2, 0] = 0
+    assert scan.can_scan(call)
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -167,6 +185,20 @@ def test_streamed_recordings_of_all_kinds_of_models(name: str) -> None:
     for node in dense.stacks:
         for number in range(dense.stack(node).sizes.get("sequence", 1)):
             _compare(dense.sequence(number), streamed.sequence(number), node)
+
+
+@pytest.mark.parametrize("name", ["smollm", "minilm"])
+def test_padding_is_no_reader_and_no_sender(name: str, request: pytest.FixtureRequest) -> None:
+    """Several texts of unequal lengths: each is what it is alone, its keys numbered without the padding."""
+    model = request.getfixturevalue(name)
+    texts = ["A short one.", "The Eiffel Tower is located in the city of Paris, and many people go there."]
+    together = sg.record(model, texts, keep="stream")
+    for number, text in enumerate(texts):
+        one, alone = together.sequence(number), sg.record(model, text, keep="stream")
+        _compare(sg.record(model, text), one, one.main)
+        assert (one.dataset["top_key"].values[..., 0] == alone.dataset["top_key"].values[..., 0]).mean() > 0.99
+        table, other = (rec.edges(top=5, drop_first=True) for rec in (one, alone))
+        assert table[["query_token", "key_token"]].equals(other[["query_token", "key_token"]])
 
 
 def _compare(dense: sg.Recording, streamed: sg.Recording, node: str) -> None:

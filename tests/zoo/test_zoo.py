@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests import zoo
-from tests.zoo import classes, steering
+from tests.zoo import classes, steering, streaming
 from tests.zoo.coverage import DATA, Row, measure, sweep
 
 REASONS = [
@@ -55,6 +55,25 @@ def test_structural_class_is_steered(name: str) -> None:
     assert len(row.landed) >= 29
     for reason in row.refused.values():
         assert any(re.search(known, reason) for known in REASONS), reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore")
+def test_structural_class_is_streamed(name: str) -> None:
+    """In blocks, in chunks and while it writes: the numbers of the dense recording."""
+    row = streaming.measure(name)
+    assert row is not None
+    assert not row.wrong
+    assert "stream" in row.right or "several attention calls" in row.refused["stream"]
+
+
+@pytest.mark.zoo
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore")
+def test_the_whole_zoo_is_streamed() -> None:
+    rows = streaming.sweep(zoo.entries())
+    assert len([row for row in rows if "stream" in row.right]) >= 300
+    assert {row.entry: row.wrong for row in rows if row.wrong} == {}
 
 
 @pytest.mark.zoo

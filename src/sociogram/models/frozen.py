@@ -118,12 +118,19 @@ def remembered(module: nn.Module, what: str, make: Callable[[], T]) -> T:
 
     Changes are told by what the weights are, not by torch's version counter, which writes through `.data` do not move.
     """
+    if not all(map(_is_plain, module.parameters())):
+        return make()
     stamp = [(p.data_ptr(), p.dtype, p.shape, _fingerprint(p)) for p in module.parameters()]
     kept = _remembered.setdefault(module, {})
     if what not in kept or kept[what][0] != stamp or not stamp:
         kept[what] = (stamp, make())
     value: T = kept[what][1]
     return value
+
+
+def _is_plain(weight: Tensor) -> bool:
+    """Whether a weight is the numbers that it shows; quantised ones are tensors of their own kind, and the module is asked."""
+    return type(weight) in (Tensor, nn.Parameter)
 
 
 def _fingerprint(weight: Tensor) -> float:
@@ -146,7 +153,7 @@ def _ask_for_matrix(module: nn.Module, width: int, like: Tensor) -> tuple[Tensor
     with torch.no_grad():
         zero = module(torch.zeros(1, 1, width, dtype=like.dtype, device=like.device))[0, 0]
         weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor) and weight.ndim == 2 and weight.is_floating_point():
+        if isinstance(weight, Tensor) and weight.ndim == 2 and weight.is_floating_point() and _is_plain(weight):
             for matrix in (weight.T, weight):
                 if matrix.shape == (width, zero.shape[0]) and _same_map(module, matrix, zero):
                     return matrix.detach(), zero

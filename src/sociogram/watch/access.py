@@ -46,9 +46,17 @@ def only_sequence(dataset: xr.Dataset, number: int) -> xr.Dataset:
     one = dataset.isel(sequence=number, drop=True) if "sequence" in dataset.dims else dataset
     for axis in ("query", "key"):
         if f"{axis}_real" in one.coords:
+            if axis == "key" and "top_key" in one:
+                one = one.assign(top_key=_renumbered(one["top_key"], one["key_real"].values))
             one = one.isel({axis: np.flatnonzero(one[f"{axis}_real"].values)}).drop_vars(f"{axis}_real")
             one = one.assign_coords({axis: np.arange(one.sizes[axis])})
     return one
+
+
+def _renumbered(keys: xr.DataArray, real: np.ndarray) -> xr.DataArray:
+    """Key numbers (-1: none) as they are once the padding is cut out."""
+    number = np.cumsum(real) - 1
+    return keys.copy(data=np.where(keys.values >= 0, number[keys.values], -1).astype(keys.dtype))
 
 
 def inputs_of(inputs: Mapping[str, Tensor], number: int, count: int) -> dict[str, Tensor] | None:

@@ -159,6 +159,7 @@ class Arrays:
         self._one("messages", name)
         dataset = self.stack(name).isel(layer=self.layer(layer, stack=name))
         self.check_closed(layer, dataset)
+        self.need(dataset, "weights")
         out = tensor(self.need(dataset, "attention_out"))
         heads = slice(0, self._heads(name, layer, dataset))
         bias = tensor(dataset["bias"]) if "bias" in dataset else torch.zeros_like(out)
@@ -267,5 +268,6 @@ class Arrays:
         sizes = self.dataset.sizes
         count = f"{sizes['sequence']} sequences of " if "sequence" in sizes else ""
         kept = ", ".join(sorted(str(name) for name in self.dataset.data_vars))
+        count = f"interrupted, {self.tree.attrs['interrupted']}: {count}" if "interrupted" in self.tree.attrs else count
         what = f"{count}{sizes.get('query', 0)} tokens, {sizes['layer']} layers in {self.main!r}"
         return f"Recording({self.tree.attrs.get('model', 'model')}: {what}; stacks {', '.join(self.stacks)}; {kept})"

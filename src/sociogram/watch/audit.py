@@ -107,6 +107,9 @@ def stream(rec: Recording, stack: str, index: int) -> tuple[Float[Tensor, "query
     dataset = rec.stack(stack)
     residual = rec.need(dataset, "residual")
     start = int(dataset["layer_start"].isel(layer=index))
+    if start < 0:
+        kept = sorted({int(i) for i in dataset["stop_layer"].values})
+        raise RecordingError(f"the stream of layer {index} was not kept, only that of layers {', '.join(map(str, kept))}")
     own = (dataset["stop_layer"].values == index) & (dataset["stop_part"].values != "input")
     return tensor(residual.isel(stop=start)), tensor(residual.isel(stop=int(own.nonzero()[0].max())))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,51 +16,26 @@ from torch import Tensor
 from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
 from sociogram.models.run import GroupRun, HeardRun, LayerRun
+from sociogram.watch.access import CROSS, OUTSIDE
+from sociogram.watch.layout import OF_NEW_KEYS, SHARED, SUMS, WHOLE_NUMBERS, Pieces, arranged, as_wide, dims_of
 from sociogram.watch.norms import kept_factor, value_norms
 from sociogram.watch.rows import Rows
 from sociogram.watch.streamed import BANDS, KINDS
 from sociogram.watch.told import variables
 
-DIMS: dict[str, tuple[str, ...]] = {
-    "weights": ("head", "query", "key"),
-    "sink_weight": ("head", "query"),
-    "value_norm": ("head", "key"),
-    "value_vector": ("head", "key", "d_value"),
-    "query_vector": ("head", "query", "d_head"),
-    "key_vector": ("head", "key", "d_head"),
-    "output_projection": ("head", "d_value", "d_model"),
-    "lse": ("head", "query"),
-    "head_gate": ("head", "query", "d_value"),
-    "message_scale": ("query",),
-    **dict.fromkeys(
-        ("entropy", "distance", "self_share", "first_share", "attention_sum", "message_sum", "kept_share"), ("head", "query")
-    ),
-    **dict.fromkeys(("top_key", "top_attention", "top_message"), ("head", "query", "rank")),
-    **dict.fromkeys(("received", "influence"), ("head", "band", "key")),
-    "edge_count": ("head", "kind"),
-    **dict.fromkeys(("attention_out", "mlp_out", "bias", "rescaling", "opaque", "edited"), ("query", "d_model")),
-}
-"""Dimensions of each variable after `layer` (and a leading `sequence` where there are several)."""
-SHARED = frozenset({"output_projection"})
-"""Variables that are the model's, not one sequence's."""
-OF_NEW_KEYS = frozenset({"value_norm", "value_vector", "key_vector"})
-"""Variables of keys that are entered when the key is new, and not again when it is read from the cache."""
-WHOLE_NUMBERS = frozenset({"top_key", "edge_count"})
-SUMS = frozenset({"received", "influence", "edge_count"})
-"""Variables that every pass adds to."""
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """How a run is composed of passes: how many tokens all of them have, and how many were there before this one."""
-
-    tokens: int
-    past: int = 0
-
 
 @dataclass(eq=False)
 class StackBuilder:
-    """Fills the arrays of one stack while the run goes on."""
+    """Fills the arrays of one stack while the run goes on.
+
+    Attributes:
+        layers: of the stack. names: the variables to keep. cross, outside: whose messages are entered here.
+        pieces: which pass of several this is, or None where there is one.
+        streaming: whether calls are read in blocks, so that values are kept once per value head, and entries that lie between two
+            stops of the stream are not kept a second time.
+        store: makes `Rows` that are kept on disk.
+        stream_layers: the layers whose stops are kept; None for all. stream_dtype: what places in the stream are rounded to.
+    """
 
     layers: tuple[Layer, ...]
     names: frozenset[str]
@@ -67,6 +43,9 @@ class StackBuilder:
     outside: bool = False
     pieces: Pieces | None = None
     streaming: bool = False
+    store: Callable[..., Rows] | None = None
+    stream_layers: frozenset[int] | None = None
+    stream_dtype: torch.dtype | None = None
     senders: dict[tuple[tuple[str, ...], int], int] = field(default_factory=dict)
     rows: dict[str, Rows] = field(default_factory=dict)
     stops: list[tuple[int, str]] = field(default_factory=list)
@@ -81,9 +60,7 @@ class StackBuilder:
 
     def dims(self, name: str) -> tuple[str, ...]:
         """Dimensions of a variable after `layer`."""
-        if name == "value_vector" and self.streaming:
-            return ("kv_head", "key", "d_value")
-        return ("stop", "query", "d_model")[1:] if name == "residual" else DIMS[name]
+        return dims_of(name, streaming=self.streaming)
 
     def place(self, layer: Layer, call: AttentionCall) -> Tensor | None:
         """The memory for a layer's weights, where it can be written to directly."""
@@ -108,7 +85,7 @@ class StackBuilder:
         for group in run.groups:
             for heard in group.heard:
                 if heard.from_outside == self.outside and heard.step.cross == self.cross:
-                    between = not self.outside and "residual" in self.names and all(map(_is_a_move, run.groups))
+                    between = not self.outside and self._has_stops(index) and all(map(_is_a_move, run.groups))
                     self._heard(index, self._in_columns(heard) if self.outside else heard, is_a_move=between)
 
     @property
@@ -135,20 +112,32 @@ class StackBuilder:
     def _stream(self, index: int, run: LayerRun) -> None:
         if "residual" not in self.names:
             return
-        if self._last is None or not torch.equal(self._last, run.before):
+        jump = self._last is None or not torch.equal(self._last, run.before)
+        self._last = run.groups[-1].after if run.groups else run.before
+        if not self._keeps(index):
+            return
+        if jump or not self._keeps(index - 1):
             self._stop(index, "input", run.before)
         self.starts.setdefault(index, self._at - 1)
         for group in run.groups:
             self._stop(index, group.group.label, group.after)
 
+    def _keeps(self, index: int) -> bool:
+        """Whether the stops of a layer are wanted."""
+        return self.stream_layers is None or index in self.stream_layers
+
+    def _has_stops(self, index: int) -> bool:
+        return "residual" in self.names and self._keeps(index)
+
     def _stop(self, index: int, part: str, place: Tensor) -> None:
+        if self.stream_dtype is not None:
+            place = place.to(self.stream_dtype)
         if self._at == len(self.stops):
             self.stops.append((index, part))
         elif self.stops[self._at] != (index, part):  # a pass in which two places happen to be equal, or are not
             self._at = self.stops.index((index, part))
         self._rows("residual", sum(1 + len(layer.groups) for layer in self.layers)).put(self._at, place, self._start("residual"))
         self._at += 1
-        self._last = place
 
     def begin(self, pieces: Pieces) -> None:
         """A further pass of the same run."""
@@ -159,8 +148,20 @@ class StackBuilder:
             lengths = {}
             if self.pieces is not None:
                 lengths = {i + 1: self.pieces.tokens for i, dim in enumerate(self.dims(name)) if self.grows(dim)}
-            self.rows[name] = Rows(rows or len(self.layers), lengths=lengths, fill=-1 if name in WHOLE_NUMBERS else torch.nan)
+            fill = -1 if name in WHOLE_NUMBERS else torch.nan
+            make = Rows if self.store is None or name in SUMS else partial(self.store, self.node, name, self._axes(name))
+            self.rows[name] = make(rows or len(self.layers), lengths=lengths, fill=fill)
         return self.rows[name]
+
+    def _axes(self, name: str) -> tuple[str, ...]:
+        """All dimensions of a variable of one sequence."""
+        dims = ("stop" if name == "residual" else "layer", *self.dims(name))
+        return tuple("d_head" if dim == "d_value" and self.same_width else dim for dim in dims)
+
+    @property
+    def node(self) -> str:
+        """What its arrays are called in the tree."""
+        return self.layers[0].stack + (CROSS if self.cross else OUTSIDE if self.outside else "")
 
     def grows(self, dim: str) -> bool:
         """Whether an axis is one of tokens that come pass by pass."""
@@ -178,7 +179,7 @@ class StackBuilder:
         changes = [g.rescaling for g in run.groups if g.rescaling is not None]
         edited = [g.edited for g in run.groups if g.edited is not None]
         entries = {"mlp_out": alone["mlp"], "opaque": alone["opaque"], "rescaling": changes, "edited": edited}
-        mixed = self.streaming and "residual" in self.names and not all(map(_is_a_move, run.groups))
+        mixed = self.streaming and self._has_stops(index) and not all(map(_is_a_move, run.groups))
         for name, parts in entries.items():
             if parts:
                 self._put(name, index, torch.stack(parts).sum(0) if len(parts) > 1 else parts[0], always=mixed)
@@ -189,7 +190,7 @@ class StackBuilder:
         group = told.mixed.shape[2] // told.value.shape[1]
         self.scales[index] = told.scale
         self.same_width &= told.query.shape[-1] == told.value.shape[-1]
-        self._put("attention_out", index, heard.out, always=self.streaming and not is_a_move and "residual" in self.names)
+        self._put("attention_out", index, heard.out, always=self.streaming and not is_a_move and self._has_stops(index))
         if bool(heard.bias.any()):
             self._put("bias", index, heard.bias.expand_as(heard.out))
         if told.weights is not None:
@@ -244,17 +245,18 @@ class StackBuilder:
             if array is not None:
                 arrays[name] = self._labelled(name, array)
         if {"output_projection", "value_vector"} <= set(arrays):
-            arrays["output_projection"] = _as_wide(arrays["output_projection"], arrays["value_vector"][1].shape[-1])
+            arrays["output_projection"] = as_wide(arrays["output_projection"], arrays["value_vector"][1].shape[-1])
         if self.same_width:
             arrays = {name: (tuple("d_head" if d == "d_value" else d for d in dims), a) for name, (dims, a) in arrays.items()}
-        return xr.Dataset(arrays, coords=self._coords(arrays))
+        sizes = {d: n for dims, a in arrays.values() for d, n in zip(dims, a.shape, strict=True)}
+        return xr.Dataset(arrays, coords=self.coords(sizes))
 
     def _labelled(self, name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
         dims = ("stop" if name == "residual" else "layer", *self.dims(name))
-        return (dims, array) if name in SHARED else _arranged(dims, array)
+        return (dims, array) if name in SHARED else arranged(dims, array)
 
-    def _coords(self, arrays: dict[str, Any]) -> dict[str, Any]:
-        sizes = {d: n for dims, a in arrays.values() for d, n in zip(dims, a.shape, strict=True)}
+    def coords(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """What names the places along each axis, for axes of these lengths."""
         coords: dict[str, Any] = {d: np.arange(sizes[d]) for d in ("stop", "head", "query", "key", "sequence") if d in sizes}
         coords["layer"] = np.arange(len(self.layers))
         coords["status"] = ("layer", np.array([layer.status for layer in self.layers]))
@@ -278,27 +280,15 @@ def _is_a_move(group: GroupRun) -> bool:
     return len(group.heard) + len(group.alone) + (group.rescaling is not None) + (group.edited is not None) == 1
 
 
-def _as_wide(projection: tuple[tuple[str, ...], np.ndarray], width: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """A projection with as many rows as the widest layer's values have channels; those too many are NaN."""
-    dims, array = projection
-    rows = np.full((*array.shape[:2], max(width, array.shape[2]), array.shape[3]), np.nan, array.dtype)
-    rows[:, :, : array.shape[2]] = array
-    return dims, rows
+def builders(anatomy: Anatomy, names: frozenset[str], **settings: Any) -> dict[str, list[StackBuilder]]:
+    """For each stack its builder, one for what edits let it hear, and one more where it listens to another sequence.
 
-
-def _arranged(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Rows come as `[row, sequence, ...]`: put the sequence first, or take the only one."""
-    return (("sequence", *dims), array.swapaxes(0, 1)) if array.shape[1] > 1 else (dims, array[:, 0])
-
-
-def builders(
-    anatomy: Anatomy, names: frozenset[str], *, streaming: bool = False, pieces: Pieces | None = None
-) -> dict[str, list[StackBuilder]]:
-    """For each stack its builder, one for what edits let it hear, and one more where it listens to another sequence."""
+    `settings` are those of `StackBuilder`.
+    """
     result: dict[str, list[StackBuilder]] = {}
     for stack in anatomy.stacks:
         layers = anatomy.stack(stack)
-        make = partial(StackBuilder, layers, names, streaming=streaming, pieces=pieces)
+        make = partial(StackBuilder, layers, names, **settings)
         result[stack] = [make(), make(outside=True)]
         if any(step.cross for layer in layers for step in layer.heard):
             result[stack].append(make(cross=True))

@@ -240,7 +240,8 @@ class EdgeNumbers:
     def _pull(self, index: int, vectors: Tensor, query: Tensor, key: Tensor) -> Tensor:
         from sociogram.watch.audit import stream
 
-        if self.cross or "residual" not in self.rec.stack(self.stack):
+        data = self.rec.stack(self.stack)
+        if self.cross or "residual" not in data or int(data["layer_start"].isel(layer=index)) < 0:
             return torch.full((len(query),), float("nan"))
         before = stream(self.rec, self.stack, index)[0]
         apart = before[key] - before[query]

@@ -205,8 +205,10 @@ def entry_move(rec: Arrays, layer: int, name: str) -> Tensor | None:
 def branch_out(rec: Arrays, layer: int, stack: str) -> Float[Tensor, "query d_model"]:
     """What an attention branch gave out: as it was kept, or as the step between two stops of the stream that it alone made.
 
+    NaN where the stops of this layer were not kept.
+
     Raises:
-        RecordingError: neither was kept.
+        RecordingError: neither was kept of any layer.
     """
     data = rec.stack(stack).isel(layer=layer)
     if (kept := _present(data, "attention_out")) is not None:
@@ -218,4 +220,6 @@ def branch_out(rec: Arrays, layer: int, stack: str) -> Float[Tensor, "query d_mo
     label = "cross" if stack.endswith(CROSS) else "attention"
     stops = [i for i in range(len(parts)) if layers[i] == layer and parts[i] == label]
     residual = readers["residual"]
+    if not stops:
+        return torch.full(residual.shape[1:], torch.nan)
     return tensor(residual.isel(stop=stops[0])) - tensor(residual.isel(stop=stops[0] - 1))

@@ -167,7 +167,7 @@ def _strongest(row, extra, count, best, keys, before, shift):
     have, top = 0, best.shape[0]
     for i in range(before.shape[0]):
         guess = before[i] - shift
-        if 0 <= guess < count:
+        if guess >= 0:
             have = _offer(best, keys, have, row[np.uintp(guess)] + extra[np.uintp(guess)], guess)
     start = np.uintp(count) // _LANES * _LANES
     for last in range(start, np.uintp(count)):

@@ -17,6 +17,8 @@ from sociogram.models.model import Model
 from sociogram.models.quiet import quiet
 from sociogram.watch.request import Request
 
+BLOCK = 1024
+"""A text that is streamed to disk is read in chunks of so many tokens: what is whole can be opened, whatever happens later."""
 CHUNK = 4096
 """Longer texts are read in chunks of so many tokens where nothing of the size tokens x tokens is kept."""
 
@@ -49,12 +51,23 @@ class Course:
         """How many tokens all passes have together at most (where there are several)."""
         return int(self.inputs["input_ids"].shape[1]) + self.new
 
+    @property
+    def passes(self) -> int:
+        """How many passes there are at most."""
+        return self.new + 1 if self.new else -(-self.tokens // self.chunk) if self.chunk else 1
+
     def run(self) -> tuple[Any, dict[str, Tensor]]:
         """Run all passes; returns the last output, and the inputs with all tokens, the last of which may not have been read."""
-        if self.new:
-            return self._write()
         hf = self.model.hf
-        return self._in_chunks() if self.chunk else hf(**forward_arguments(hf, self.inputs)), dict(self.inputs)
+        if not self.pieces:
+            return hf(**forward_arguments(hf, self.inputs)), dict(self.inputs)
+        try:
+            return self._write() if self.new else (self._in_chunks(), dict(self.inputs))
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            what = "writes" if self.new else "reads in pieces"
+            raise UnsupportedModelError(
+                f"{type(hf).__name__} fails in its own code when it {what} ({type(error).__name__}: {error})"
+            ) from error
 
     def _in_chunks(self) -> Any:
         hf, ids = self.model.hf, self.inputs["input_ids"]
@@ -96,11 +109,13 @@ def course_of(model: Model, inputs: dict[str, Tensor], request: Request, *, stee
         _check_writing(model, inputs, request)
         return Course(model, inputs, new=request.new_tokens, settings=request.settings)
     plain = set(inputs) <= {"input_ids", "attention_mask"} and bool(inputs.get("attention_mask", torch.ones(1)).all())
+    if request.to is not None:
+        _check_stored(model, inputs, str(request.to))
     if request.chunk is not None:
         if not reads_in_pieces(model.hf):
             raise UnsupportedModelError(
                 f"chunk={request.chunk}: {type(model.hf).__name__} does not read a text in pieces, on its own cache, as it reads "
-                "it whole (tried on twelve tokens): leave chunk out"
+                "it whole (tried on sixteen tokens): leave chunk out"
             )
         if not plain:
             raise InputError(
@@ -108,10 +123,22 @@ def course_of(model: Model, inputs: dict[str, Tensor], request: Request, *, stee
                 f"{', '.join(sorted(inputs))}: leave chunk out"
             )
         return Course(model, inputs, chunk=request.chunk)
+    if request.to is not None and plain and not steered and "input_ids" in inputs and reads_in_pieces(model.hf):
+        return Course(model, inputs, chunk=BLOCK)
     long = plain and inputs["input_ids"].shape[1] > CHUNK if "input_ids" in inputs else False
     if long and not steered and request.wanted and "weights" not in request.names and reads_in_pieces(model.hf):
         return Course(model, inputs, chunk=CHUNK)
     return Course(model, inputs)
+
+
+def _check_stored(model: Model, inputs: Mapping[str, Tensor], to: str) -> None:
+    if "input_ids" not in inputs or model.hf.config.is_encoder_decoder:
+        raise UnsupportedModelError(
+            f"to={to!r}: only a text that is read by one stack of layers is streamed to disk, and {type(model.hf).__name__} "
+            "reads something else: record it first, then rec.save(path)"
+        )
+    if len(inputs["input_ids"]) != 1:
+        raise InputError(f"to={to!r}: one text at a time is streamed to disk, and {len(inputs['input_ids'])} were given")
 
 
 def _check_writing(model: Model, inputs: Mapping[str, Tensor], request: Request) -> None:

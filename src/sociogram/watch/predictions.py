@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sociogram.core.errors import RecordingError
 from sociogram.models.examine import forward_arguments
+from sociogram.models.inputs import takes
 from sociogram.models.readout import Reader
 from sociogram.models.seam import watching
 from sociogram.models.trace import tensors_in
@@ -34,7 +35,8 @@ def null_drift(rec: Recording) -> float:
     """Largest |logit difference| between a run under observation and the plain model on the same input.
 
     The last hidden state where there are no logits. The plain model is run anew, and for all but short prompts (whose logits
-    are still at hand) the observed run too. Of a steered run: against the same edits with nobody watching.
+    are still at hand) the observed run too; of streamed and composed runs the logits of the last token are compared. Of a steered
+    run: against the same edits with nobody watching.
 
     Raises:
         RecordingError: the model or the inputs are not at hand.
@@ -42,11 +44,23 @@ def null_drift(rec: Recording) -> float:
     if rec.model is None:
         raise RecordingError("null_drift() runs the model: open the recording with sg.open_recording(path, model=...)")
     hf = rec.model.hf
+    whole = bool(rec.inputs.get("attention_mask", torch.ones(1)).all())
+    streamed = "weights" not in rec.dataset or bool(rec.tree.attrs.get("chunk"))
+    if rec.shown is None and streamed and whole and "final_logits" in rec.outputs:
+        return _drift_at_the_end(rec, hf)
     arguments = forward_arguments(hf, rec.inputs)
     with torch.no_grad():
         plain = shown(hf(**arguments)) if rec.editors is None else _unobserved(rec, hf, arguments)
         watched = rec.shown if rec.shown is not None else _watched(rec, hf, arguments)
     return float((watched.to(plain.device) - plain).abs().max())
+
+
+def _drift_at_the_end(rec: Recording, hf: Any) -> float:
+    """The same of the last token alone: the plain model's logits of all tokens of a long text would be larger than its run."""
+    arguments = forward_arguments(hf, rec.inputs) | ({"logits_to_keep": 1} if takes(hf, "logits_to_keep") else {})
+    with torch.no_grad(), watching(hf, [], () if rec.editors is None else rec.editors(rec.inputs)):
+        last = shown(hf(**arguments))[:, -1].float().cpu()
+    return float((torch.from_numpy(rec.outputs["final_logits"]) - last).abs().max())
 
 
 def _unobserved(rec: Recording, hf: Any, arguments: dict[str, Any]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 from sociogram._version import __version__
 from sociogram.models.model import Model
 
-FORMAT = 1
+FORMAT = 2
 """Version of a stored recording's layout."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.anatomy import Anatomy
+from sociogram.models.chunked import reads_in_pieces
 from sociogram.models.examine import is_text
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.seam import Editor
-from sociogram.watch.access import CROSS, OUTSIDE
 from sociogram.watch.build import StackBuilder
+from sociogram.watch.disk import Disk
 from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory
 from sociogram.watch.passes import Course, course_of
 from sociogram.watch.predictions import shown
@@ -25,7 +27,7 @@ from sociogram.watch.provenance import FORMAT, described
 from sociogram.watch.recording import Recording
 from sociogram.watch.request import Request
 from sociogram.watch.running import Running
-from sociogram.watch.tokens import stack_tokens
+from sociogram.watch.tokens import StackTokens, stack_tokens
 
 
 def record(
@@ -37,6 +39,9 @@ def record(
     by: str = "message",
     generate: int | Mapping[str, Any] = 0,
     chunk: int | None = None,
+    to: str | PathLike[str] | None = None,
+    residual: str = "float32",
+    residual_layers: Sequence[int] | None = None,
     memory_limit: int | None = None,
 ) -> Recording:
     """Run `model` once on `what` and record who told what to whom.
@@ -57,6 +62,10 @@ def record(
             happens; or settings of transformers' `generate` with `max_new_tokens` among them. Greedy unless they say otherwise.
         chunk: read the text in passes of so many tokens, each on the cache of those before, so that what the model itself needs
             stays small. Long texts are read so by themselves where `keep` holds nothing of the size tokens x tokens.
+        to: with `keep="stream"`, a folder that does not exist yet: arrays are written there while the text is read, and the
+            recording that comes back reads them from there. Interrupted, it can be opened as far as it came.
+        residual: what the stream is kept as, `"float32"` (as computed) or `"bfloat16"` (rounded; half as large on disk).
+        residual_layers: keep the stream of these layers only (before, within and after them).
         memory_limit: bytes the recording may take; half of the free memory when left out.
 
     Returns:
@@ -71,7 +80,10 @@ def record(
 
     Misleads: attention weights alone say who was *looked at*, not what was *told*; use messages (`rec.edges()`).
     """
-    request = Request(keep=keep, top=top, by=by, generate=generate, chunk=chunk, memory_limit=memory_limit)
+    request = Request(
+        keep=keep, top=top, by=by, generate=generate, chunk=chunk, to=to, residual=residual, residual_layers=residual_layers,
+        memory_limit=memory_limit,
+    )  # fmt: skip
     return record_under(model, what, request, editors=None)
 
 
@@ -84,13 +96,28 @@ def record_under(
 ) -> Recording:
     """`record`, of a run that is edited while it happens; see `steering`. What is recorded is what was used."""
     request = request.checked()
+    _refuse_offloaded(model)
     inputs = model.encode(what)
     anatomy = model.find_anatomy(inputs)
     _refuse_unseen(model, anatomy)
     course = course_of(model, inputs, request, steered=editors is not None)
-    check_memory(_needs(model, anatomy, course, request), request.memory_limit, request.keep)
-    running = Running(course, anatomy, request)
+    if request.to is None:
+        check_memory(_needs(model, anatomy, course, request), request.memory_limit, request.keep)
+    disk = None if request.to is None else _disk(model, anatomy, course, request)
+    running = Running(course, anatomy, request, disk)
     output, read = running.run(() if editors is None else editors(inputs))
+    if disk is not None:
+        text = {"text": what} if isinstance(what, str) else {}
+        disk.close(
+            _outputs(output, read),
+            {
+                "chunk": course.chunk,
+                "checked_error": running.worst,
+                "checked_tokens": max(running.checked.values(), default=0),
+                **text,
+            },
+        )
+        return _opened(disk, model, editors)
     tree = _tree(model, anatomy, read, running)
     if isinstance(what, str):
         tree.attrs["text"] = what
@@ -105,6 +132,34 @@ def record_under(
     )
 
 
+def _disk(model: Model, anatomy: Anatomy, course: Course, request: Request) -> Disk:
+    """The folder that a recording is written to while it is made."""
+    assert request.to is not None
+
+    def names(builder: StackBuilder, sizes: Mapping[str, int]) -> StackTokens:
+        return _tokens(model, anatomy, course.inputs, builder.layers[0].stack, builder, sizes)
+
+    return Disk(request.to, _attributes(model, anatomy, request), course.inputs, course.tokens, names)
+
+
+def _opened(disk: Disk, model: Model, editors: Any) -> Recording:
+    from sociogram.watch.stored import open_recording
+
+    rec = open_recording(disk.path, model)
+    rec.editors = editors
+    return rec
+
+
+def _tokens(
+    model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], stack: str, builder: StackBuilder, sizes: Mapping[str, int]
+) -> StackTokens:
+    return stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross, outside=builder.sender_names)
+
+
+def _attributes(model: Model, anatomy: Anatomy, request: Request) -> dict[str, Any]:
+    return {"format": FORMAT, "main": anatomy.main, "kept": sorted(request.names), **described(model)}
+
+
 SHOWN_BYTES = 64_000_000
 """Outputs up to this size stay with the recording in memory."""
 
@@ -112,6 +167,15 @@ SHOWN_BYTES = 64_000_000
 def _short_output(output: Any) -> Tensor | None:
     value = shown(output)
     return value.detach() if value.numel() * value.element_size() <= SHOWN_BYTES else None
+
+
+def _refuse_offloaded(model: Model) -> None:
+    away = [name for name, parameter in model.hf.named_parameters() if parameter.is_meta]
+    if away:
+        raise UnsupportedModelError(
+            f"{len(away)} of the weights of {model.name} are offloaded ({away[0]}, ...): they are there only while their module "
+            "runs, and an account needs them. Load the model with a device_map that has room for all of them on its devices."
+        )
 
 
 def _refuse_unseen(model: Model, anatomy: Anatomy) -> None:
@@ -171,18 +235,14 @@ def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], running: Ru
                     {d: slice(running.seen) for d in ("query", "key") if d in dataset.dims and builder.grows(d)}
                 )
             sizes = {str(dim): size for dim, size in dataset.sizes.items()}
-            tokens = stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross, outside=builder.sender_names)
-            nodes[_node(stack, builder)] = tokens.label(dataset)
-    kept = sorted(running.request.names)
-    attributes = {"format": FORMAT, "main": anatomy.main, "stacks": list(nodes), "kept": kept, **described(model)}
+            nodes[builder.node] = _tokens(model, anatomy, inputs, stack, builder, sizes).label(dataset)
+    attributes = _attributes(model, anatomy, running.request) | {"stacks": list(nodes)}
     attributes |= {"checked_error": running.worst, "checked_tokens": max(running.checked.values(), default=0)}
+    attributes["chunk"] = running.course.chunk
     if running.course.new:
         attributes["prompt_tokens"] = running.course.tokens - running.course.new
+        attributes["as_read_whole"] = reads_in_pieces(model.hf)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
-
-
-def _node(stack: str, builder: StackBuilder) -> str:
-    return stack + (CROSS if builder.cross else OUTSIDE if builder.outside else "")
 
 
 def _outputs(output: Any, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

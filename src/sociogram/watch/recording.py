@@ -109,6 +109,19 @@ class Recording(Arrays):
 
         return select(self, weights, toward=toward, budget=budget, per_reader=per_reader)
 
+    def dense(
+        self,
+        queries: Sequence[Address] | slice,
+        *,
+        layers: Sequence[int] | None = None,
+        stack: str | None = None,
+        memory_limit: int | None = None,
+    ) -> xr.Dataset:
+        """All weights of a few readers, by running the model once more; see `watch.dense.dense`."""
+        from sociogram.watch.dense import dense
+
+        return dense(self, queries, layers=layers, stack=stack, memory_limit=memory_limit)
+
     def lens(self, *, stops: Sequence[int] | None = None, queries: Sequence[Address] | None = None, top: int = 1) -> xr.Dataset:
         """What the model would say of each token at each stop; see `watch.lens.lens`."""
         from sociogram.watch.lens import lens

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from sociogram.core.errors import InputError
+from sociogram.watch.access import check_index
 from sociogram.watch.keep import Keep, is_streaming, kept_names
 from sociogram.watch.streamed import Wanted
 from sociogram.watch.told import CHOICE, COLUMNS
 
 RANKS = ("message", "attention")
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class Request:
     by: str = "message"
     generate: int | Mapping[str, Any] = 0
     chunk: int | None = None
+    to: str | PathLike[str] | None = None
+    residual: str = "float32"
+    residual_layers: Sequence[int] | None = None
     memory_limit: int | None = None
 
     def checked(self) -> Request:
@@ -38,6 +44,13 @@ class Request:
             raise InputError(f"by={self.by!r}: choose one of {', '.join(RANKS)}")
         if self.chunk is not None and self.chunk < 1:
             raise InputError(f"chunk={self.chunk}: read at least one token per pass, or leave it out")
+        if self.residual not in DTYPES:
+            raise InputError(f"residual={self.residual!r}: choose one of {', '.join(DTYPES)}")
+        if self.to is not None and (self.new_tokens or not is_streaming(self.names) or "weights" in self.names):
+            raise InputError(
+                f'to={str(self.to)!r}: a text that is read with keep="stream" is written to disk while it is read; anything else '
+                "is recorded first and stored with rec.save(path)"
+            )
         if isinstance(self.generate, Mapping) and "max_new_tokens" not in self.generate:
             raise InputError(f"generate={dict(self.generate)!r}: say how many tokens to write, max_new_tokens=...")
         if self.new_tokens < 0:
@@ -59,6 +72,16 @@ class Request:
         """Settings of transformers' `generate` beside the number of tokens."""
         given = dict(self.generate) if isinstance(self.generate, Mapping) else {}
         return {name: value for name, value in given.items() if name != "max_new_tokens"}
+
+    def stream_layers(self, count: int) -> frozenset[int] | None:
+        """The layers whose stops are kept, of so many; None for all.
+
+        Raises:
+            InputError: a layer that is not there.
+        """
+        if self.residual_layers is None:
+            return None
+        return frozenset(check_index("layer", layer, count) for layer in self.residual_layers)
 
     @property
     def wanted(self) -> Wanted | None:

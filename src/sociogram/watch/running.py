@@ -18,8 +18,11 @@ from sociogram.models.run import LayerRun
 from sociogram.models.seam import Editor, watching
 from sociogram.models.verify import closings
 from sociogram.watch.account import name_the_gap
-from sociogram.watch.build import Pieces, StackBuilder, builders
+from sociogram.watch.build import StackBuilder, builders
+from sociogram.watch.disk import Disk
+from sociogram.watch.layout import Pieces
 from sociogram.watch.passes import Course
+from sociogram.watch.progress import bar
 from sociogram.watch.request import Request
 from sociogram.watch.stream import Streamer
 from sociogram.watch.tokens import padding_of
@@ -42,6 +45,7 @@ class Running:
     course: Course
     anatomy: Anatomy
     request: Request
+    disk: Disk | None = None
     stacks: dict[str, list[StackBuilder]] = field(default_factory=dict)
     seen: int = 0
     worst: float = 0.0
@@ -51,7 +55,16 @@ class Running:
         """Make the builders."""
         names, pieces = self.request.names, Pieces(self.course.tokens) if self.course.pieces else None
         self.streamer = self._streamer()
-        self.stacks = builders(self.anatomy, names, streaming=self.streamer is not None, pieces=pieces)
+        layers = max(len(self.anatomy.stack(stack)) for stack in self.anatomy.stacks)
+        self.stacks = builders(
+            self.anatomy,
+            names,
+            streaming=self.streamer is not None,
+            pieces=pieces,
+            store=None if self.disk is None else self.disk.rows,
+            stream_layers=self.request.stream_layers(layers),
+            stream_dtype=torch.bfloat16 if self.request.residual == "bfloat16" else None,
+        )
 
     def run(self, editors: Sequence[Editor]) -> tuple[Any, dict[str, Tensor]]:
         """Run and read; returns the last output, and the inputs of all tokens that were read."""
@@ -61,10 +74,16 @@ class Running:
         self._reader = Reader(
             hf, self.anatomy, self._take, weights=weights, totals="lse" in names, place=self._place, streamer=self.streamer
         )
-        with torch.no_grad(), watching(hf, [self._reader], editors) as session:
-            if self.course.pieces:
+        course = self.course
+        tokens = course.tokens if course.pieces else 0
+        what = "writing" if course.new else "reading"
+        with bar(what, tokens, course.passes) as self._advance, torch.no_grad(), watching(hf, [self._reader], editors) as session:
+            if course.pieces:
                 session.on_input("", self._new_pass)
+                session.on_output("", lambda _: self._advance(self._count))
             self._reader.attach(session)
+            if self.disk is not None:
+                session.on_output("", lambda _: self._store())
             output, inputs = self.course.run()
         return output, self._read(inputs) if self.course.new else inputs
 
@@ -87,6 +106,13 @@ class Running:
             self.streamer.past = self.seen
         self._reader.new_pass()
         self.seen += count
+        self._count = count
+
+    def _store(self) -> None:
+        """A pass is over: what is on disk is whole up to here."""
+        assert self.disk is not None
+        filled = [builder for pair in self.stacks.values() for builder in pair if builder.rows]
+        self.disk.finish_block(filled, self.seen or self.course.tokens)
 
     def _place(self, layer: Layer, call: AttentionCall) -> Tensor | None:
         return self.stacks[layer.stack][0].place(layer, call)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sociogram.models.attention import AttentionCall, masked_scores, sink_column
+from sociogram.models.attention import AttentionCall, additive, is_hidden, masked_scores, sink_column
 from sociogram.models.masks import LazyMask
 from sociogram.models.rows import is_plain, some_rows
 from sociogram.watch.pool import share_out, workers
@@ -27,6 +27,8 @@ def can_scan(call: AttentionCall) -> bool:
     """Whether the kernel can read a call: float32 or less, on the CPU, one softmax, no keys from outside."""
     if call.query.device.type != "cpu" or call.query.dtype not in (torch.float32, *HALF) or call.outside or call.dropout:
         return False
+    if call.cut is None and (extra := additive(call)) is not None and bool(is_hidden(extra).all(-1).any()):
+        return False  # a reader from whom a finite minimum hides all keys hears all of them alike
     try:
         import numba  # noqa: F401
     except ImportError:  # no wheel for this Python yet

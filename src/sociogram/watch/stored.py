@@ -16,6 +16,7 @@ import xarray as xr
 
 from sociogram.core.errors import RecordingError
 from sociogram.models.model import Model
+from sociogram.watch.disk import COMPLETE, SLOT, TOKENS
 from sociogram.watch.provenance import FORMAT, foreign
 from sociogram.watch.recording import Recording
 
@@ -59,7 +60,7 @@ def _is_recording(path: Path) -> bool:
 
 
 def _write(rec: Recording, path: Path) -> None:
-    nodes = {name: _without_texts(rec.stack(name)) for name in rec.stacks}
+    nodes = {name: without_texts(rec.stack(name)) for name in rec.stacks}
     root = xr.Dataset(attrs=dict(rec.tree.attrs))
     for kind, arrays in (("inputs", _inputs(rec)), ("outputs", rec.outputs)):
         for name, array in arrays.items():
@@ -76,14 +77,16 @@ def _inputs(rec: Recording) -> Mapping[str, np.ndarray]:
     return {} if rec._inputs is None else {name: as_float(value).numpy() for name, value in rec._inputs.items()}
 
 
-def _without_texts(dataset: xr.Dataset) -> xr.Dataset:
+def without_texts(dataset: xr.Dataset) -> xr.Dataset:
+    """The same with its text coordinates as an attribute: Zarr has no settled encoding for strings."""
     texts = {name: coord for name, coord in dataset.coords.items() if coord.dtype.kind in "UO"}
     stored = {str(n): {"dims": list(map(str, c.dims)), "values": c.values.tolist()} for n, c in texts.items()}
     plain = dataset.drop_vars(list(texts))
     return plain.assign_attrs({_TEXTS: json.dumps(stored)})
 
 
-def _with_texts(dataset: xr.Dataset) -> xr.Dataset:
+def with_texts(dataset: xr.Dataset) -> xr.Dataset:
+    """The reverse of `without_texts`."""
     stored = json.loads(dataset.attrs.get(_TEXTS, "{}"))
     coords: dict[Hashable, Any] = {n: (tuple(c["dims"]), np.array(c["values"], dtype=np.str_)) for n, c in stored.items()}
     attributes = {name: value for name, value in dataset.attrs.items() if name != _TEXTS}
@@ -110,15 +113,34 @@ def open_recording(path: str | PathLike[str], model: Model | None = None) -> Rec
         raise RecordingError(f"{folder} is not a recording of Sociogram (no zarr.json with a format version in it)")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated metadata")
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized")  # what was being written when it was killed
         stored = xr.open_datatree(folder, engine="zarr", consolidated=False, chunks=None)
     _check_format(folder, int(stored.attrs["format"]))
+    if TOKENS in stored.attrs and not stored.attrs[COMPLETE]:
+        raise RecordingError(f"{folder} was interrupted before its first block was whole: nothing can be read of it")
     if model is not None:
         _check_model(stored.attrs, model)
     root = stored.to_dataset()
-    nodes = {name: _with_texts(stored[name].to_dataset()) for name in stored.attrs["stacks"]}
-    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=stored.attrs), **nodes})
+    nodes = {name: _node(folder, stored, name) for name in stored.attrs["stacks"]}
+    attributes = dict(stored.attrs)
     inputs = {name: torch.from_numpy(array) for name, array in _part(root, "inputs").items()}
+    if (whole := int(attributes.get(COMPLETE, 0))) < int(attributes.get(TOKENS, 0)):
+        attributes["interrupted"] = f"{whole:,} of {attributes[TOKENS]:,} tokens"
+        inputs = {name: value[:, :whole] for name, value in inputs.items()}
+    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
     return Recording(tree, model=model, inputs=inputs or None, outputs=_part(root, "outputs"))
+
+
+def _node(folder: Path, stored: xr.DataTree, name: str) -> xr.Dataset:
+    """One node's arrays; of a folder that was written while reading, the sums that belong to its last whole block."""
+    data: xr.Dataset = with_texts(stored[name].to_dataset())
+    if TOKENS not in stored.attrs:
+        return data
+    whole, slot = int(stored.attrs[COMPLETE]), int(stored.attrs[SLOT])
+    sums = {str(n): n.removesuffix(f".{slot}") for n in map(str, data.data_vars) if n.endswith(f".{slot}")}
+    data = data.drop_vars([n for n in map(str, data.data_vars) if n.endswith(f".{1 - slot}")]).rename(sums)
+    data = data.set_coords([n for n in str(data.attrs.pop("coordinates", "")).split() if n in data])
+    return data.isel({axis: slice(whole) for axis in ("query", "key") if axis in data.dims})
 
 
 def _part(root: xr.Dataset, kind: str) -> dict[str, np.ndarray]:

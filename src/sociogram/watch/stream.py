@@ -96,8 +96,8 @@ class Streamer:
         return value_norms(value, matrix, factor)
 
     def _standing(self, step: Heard, call: AttentionCall, number: int) -> Standing:
-        own = None if step.cross else call.keys - call.query.shape[2]
-        before = 0 if step.cross else self.past - (call.keys - call.query.shape[2])  # keys that a window's cache let go
+        gone = max(0, self.past + call.query.shape[2] - call.keys) if self.past else 0  # keys that a window's cache let go
+        own, before = (None, 0) if step.cross else (self.past - gone, gone)
         padding = call.mask.rule.padding if isinstance(call.mask, LazyMask) else None
         first = 0 if padding is None else int(padding[number].int().argmax())
         return Standing(own, first - before)

@@ -1,0 +1,138 @@
+"""A few readers of a streamed recording, seen whole: their weights over all keys, computed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sociogram.core.errors import InputError, RecordingError
+from sociogram.models.attention import AttentionCall
+from sociogram.models.rows import rows_of, some_rows
+from sociogram.models.seam import watching
+from sociogram.watch.access import CROSS, check_index, own_stack
+from sociogram.watch.keep import check_memory
+from sociogram.watch.passes import Course
+
+if TYPE_CHECKING:
+    from sociogram.watch.arrays import Address
+    from sociogram.watch.recording import Recording
+
+
+def dense(
+    rec: Recording,
+    queries: Sequence[Address] | slice,
+    *,
+    layers: Sequence[int] | None = None,
+    stack: str | None = None,
+    memory_limit: int | None = None,
+) -> xr.Dataset:
+    """All attention weights of a few readers, and the norms of all messages they heard: the model is run once more.
+
+    Args:
+        queries: the readers, by position or text; or a slice of positions.
+        layers: only these; all when left out.
+        stack: whose readers; the main stack's when left out.
+        memory_limit: bytes the result may take; half of the free memory when left out.
+
+    Returns:
+        `weights` (layer, head, query, key) and `message` (norms; missing where a gate gives each reader value norms of its own),
+        with `query` the readers' positions.
+
+    Raises:
+        InputError: no such reader or layer, or several sequences.
+        RecordingError: the model is not at hand.
+        MemoryLimitError: too many readers for the memory.
+    """
+    name = stack or rec.main
+    rec._one("dense()", name)
+    if rec.model is None:
+        raise RecordingError("dense() runs the model again: open the recording with sg.open_recording(path, model=...)")
+    data = rec.stack(name)
+    readers = _readers(rec, queries, name)
+    wanted = range(data.sizes["layer"]) if layers is None else [rec.layer(i, stack=name) for i in layers]
+    heads, keys = data.sizes["head"], data.sizes["key"]
+    check_memory({"weights": 8 * len(wanted) * heads * len(readers) * keys}, memory_limit, f"dense, {len(readers)} readers")
+    window = _Window(rec, name, readers, list(wanted), np.zeros((len(wanted), heads, len(readers), keys), dtype=np.float32))
+    window.run()
+    coords = {"layer": list(wanted), "head": data["head"].values, "query": readers, "key": np.arange(keys)}
+    texts = {axis: data[f"{axis}_token"].values for axis in ("query", "key")}
+    named = {"query_token": ("query", texts["query"][readers]), "key_token": ("key", texts["key"])}
+    found = xr.Dataset({"weights": (("layer", "head", "query", "key"), window.weights)}, coords={**coords, **named})
+    sizes = data["value_norm"].isel(layer=list(wanted)) if "value_norm" in data and "head_gate" not in data else None
+    if sizes is None:
+        return found
+    scale = np.abs(data["message_scale"].isel(layer=list(wanted), query=readers).fillna(1)) if "message_scale" in data else 1.0
+    return found.assign(message=(found["weights"] * sizes.assign_coords(key=np.arange(keys)) * scale).astype(np.float32))
+
+
+def _readers(rec: Recording, queries: Sequence[Address] | slice, stack: str) -> list[int]:
+    count = rec.stack(stack).sizes["query"]
+    if isinstance(queries, slice):
+        readers = list(range(*queries.indices(count)))
+    elif isinstance(queries, int | str):
+        readers = [rec.find("query", queries, stack=stack)]
+    else:
+        readers = [check_index("query", q, count) if isinstance(q, int) else rec.find("query", q, stack=stack) for q in queries]
+    if not readers:
+        raise InputError(f"dense({queries!r}): no reader among {count:,} tokens")
+    return sorted(set(readers))
+
+
+class _Window:
+    """An observer of the seam that computes the weights of some readers beside the model's own run."""
+
+    def __init__(self, rec: Recording, stack: str, readers: list[int], layers: list[int], weights: np.ndarray) -> None:
+        self.rec, self.readers, self.weights = rec, readers, weights
+        own = rec.anatomy.stack(own_stack(stack))
+        cross = stack.endswith(CROSS)
+        self.places = {
+            name: place for place, i in enumerate(layers) for step in own[i].heard if step.cross == cross for name in step.calls
+        }
+        self.past = 0
+        self.cross = cross
+
+    def run(self) -> None:
+        """Run the model, in the passes that its length asks for."""
+        rec = self.rec
+        assert rec.model is not None
+        inputs = dict(rec.inputs)
+        chunk = int(rec.tree.attrs.get("chunk", 0))
+        editors = () if rec.editors is None else rec.editors(inputs)
+        with torch.no_grad(), watching(rec.model.hf, [self], editors) as session:
+            seen = [0]
+
+            def begin(_: Any, kwargs: dict[str, Any]) -> None:
+                self.past = seen[0]
+                seen[0] += kwargs["input_ids"].shape[1] if chunk else 0
+
+            session.on_input("", begin)
+            Course(rec.model, inputs, chunk=chunk).run()
+
+    def wants_weights(self, call: AttentionCall) -> bool:
+        """Never: all of them would be too many."""
+        return False
+
+    def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
+        """The rows of the readers that are in this call."""
+        place = self.places.get(call.name)
+        if place is None:
+            return
+        for row, reader in enumerate(self.readers):
+            here = reader - self.past
+            if 0 <= here < call.query.shape[2]:
+                self._row(place, row, here, call, weights)
+
+    def _row(self, place: int, row: int, here: int, call: AttentionCall, weights: Tensor | None) -> None:
+        shift = 0 if self.cross else self.past + call.query.shape[2] - call.keys
+        if weights is None:
+            few, first = some_rows(call, here, here + 1)
+            found = rows_of(few)[0][0, :, 0, : call.keys - first]
+        else:
+            found, first = weights[0, :, here, : call.keys], 0
+        start = first + shift
+        self.weights[place, : len(found), row, start : start + found.shape[1]] = found.float().cpu().numpy()

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
         UnsupportedModelError,
     )
     from sociogram.core.schedule import Schedule
+    from sociogram.graphs.agreement import Agreement
+    from sociogram.graphs.blocks import Blocks
+    from sociogram.graphs.change import Change
+    from sociogram.graphs.common import Common
+    from sociogram.graphs.communities import Communities
+    from sociogram.graphs.diff import Difference
+    from sociogram.graphs.distances import Distances
+    from sociogram.graphs.networks import networks
+    from sociogram.graphs.quotient import CommunitySeries
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
     from sociogram.models.loading import load
@@ -59,6 +68,15 @@ _HOME = {
     **dict.fromkeys(("Steered", "steer"), "steering.steer"),
     "Receipt": "steering.receipt",
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
+    "networks": "graphs.networks",
+    "Agreement": "graphs.agreement",
+    "Blocks": "graphs.blocks",
+    "Change": "graphs.change",
+    "Common": "graphs.common",
+    "Communities": "graphs.communities",
+    "Difference": "graphs.diff",
+    "Distances": "graphs.distances",
+    "CommunitySeries": "graphs.quotient",
     "to_html": "studio.page",
     "Schedule": "core.schedule",
     "Past": "steering.past",
@@ -78,9 +96,17 @@ _MODULES = ("edits", "plot")
 
 __all__ = [
     "AccountError",
+    "Agreement",
     "Anatomy",
     "Audit",
+    "Blocks",
+    "Change",
+    "Common",
+    "Communities",
+    "CommunitySeries",
     "Comparison",
+    "Difference",
+    "Distances",
     "EditDidNotLand",
     "Flock",
     "Inertia",
@@ -108,6 +134,7 @@ __all__ = [
     "inertia",
     "known_models",
     "load",
+    "networks",
     "open_recording",
     "plot",
     "record",

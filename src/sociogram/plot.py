@@ -10,12 +10,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import sociogram as sg
+from sociogram.plot_groups import (
+    agreement,
+    blocks,
+    change,
+    common,
+    communities,
+    community_series,
+    difference,
+    distances,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["flock", "heads", "inertia", "moves", "weights"]
+__all__ = [
+    "agreement",
+    "blocks",
+    "change",
+    "common",
+    "communities",
+    "community_series",
+    "difference",
+    "distances",
+    "flock",
+    "heads",
+    "inertia",
+    "moves",
+    "weights",
+]
 
 _PARTS = {
     "moved": ("the whole move", "#000000", "-"),

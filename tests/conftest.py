@@ -10,6 +10,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from jaxtyping import install_import_hook
 
 SHAPED = [
+    "graphs.agreement",
+    "graphs.block_fit",
+    "graphs.blocks",
+    "graphs.change",
+    "graphs.common",
+    "graphs.communities",
+    "graphs.distances",
+    "graphs.information",
+    "graphs.leiden",
+    "graphs.parts",
+    "graphs.quotient",
     "core.medoids",
     "models.outside",
     "core.linear",

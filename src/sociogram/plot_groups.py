@@ -37,8 +37,8 @@ def communities(found: sg.Communities, level: int = 1, *, ax: Axes | None = None
     ax = _in_order(ax, found.weights, found.allowed, labels, list(found.tokens["text"]))
     row = found.levels.iloc[level - 1]
     against = "no null" if found.null is None else f"z {row['z']:.1f} against {found.null!r}"
-    alone = f", {row['alone']} of one token" if row["alone"] else ""
-    title = f"{_graph(found)}: {row['communities']} communities{alone}, modularity {row['modularity']:.2f}, {against}"
+    alone = f", {int(row['alone'])} of one token" if row["alone"] else ""
+    title = f"{_graph(found)}: {int(row['communities'])} communities{alone}, modularity {row['modularity']:.2f}, {against}"
     ax.set_title(f"{title}\nwithout what tokens tell themselves ({found.self_share:.0%})", fontsize=9)
     return ax
 

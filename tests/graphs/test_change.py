@@ -41,7 +41,10 @@ def test_a_break_is_found_where_it_is() -> None:
     table = found.table
     assert int(table["change"].argmax()) == 5
     assert table.loc[5, ["before", "after"]].tolist() == ["5", "6"]
-    assert table["unusual"].tolist() == [i == 5 for i in range(11)]
+    assert table["unusual"][5]
+    assert table["unusual"].sum() <= 2
+    assert table["p_corrected"][5] == pytest.approx(1 / 200)
+    assert (table["p"].drop(5) > 0.05).all()
     expected = np.abs(series[6, 1:] - series[5, 1:]).sum(-1).mean() / 2
     assert table["change"][5] == pytest.approx(expected, rel=1e-5)
     assert found.readers == 9
@@ -60,7 +63,9 @@ def test_the_tokens_of_the_signal_are_those_that_changed() -> None:
     assert signal["token"][0] == 9
     assert signal["heard"][0] > 5 * signal["heard"][1:].max()
     row = found.tokens.query("step == 3 and token == 9").iloc[0]
-    assert row["p_corrected"] <= 0.75  # half of all random orders have this break between two neighbours, too
+    assert row["p"] == pytest.approx(1 / 7)
+    assert row["score"] > 10
+    assert found.tokens.query("token == 9")["p"].sum() == pytest.approx(sum(range(1, 8)) / 7)
     per_step = found.tokens.groupby("step")["change"].sum()
     np.testing.assert_allclose(per_step, found.table["change"] * found.readers)
 
@@ -73,13 +78,11 @@ def test_what_does_not_change() -> None:
     assert (found.table["p"] == 1).all()
 
 
-def test_a_trend_is_smoother_than_a_random_order_and_noise_is_not() -> None:
-    rng = np.random.default_rng(0)
-    one, other = rng.standard_normal((2, 8, 8))
-    trend = softmaxed(np.stack([one * (1 - t) + other * t for t in np.linspace(0, 1, 10)]), mask(8, "causal"))
-    noise = alike(3, 10, 8, 1.0)
-    assert of_one(trend).change(samples=99).table["p"].min() > 0.5
-    assert of_one(noise).change(samples=99).table["p_corrected"].max() > 0.5
+def test_steps_of_noise_do_not_stand_out_more_often_than_they_say() -> None:
+    found = [of_one(alike(seed, 10, 8, 1.0)).change(samples=99, seed=seed).table for seed in range(20)]
+    ps = np.concatenate([table["p"].to_numpy() for table in found])
+    assert 0.02 < np.mean(ps <= 0.1) < 0.2
+    assert np.mean([table["p_corrected"].min() <= 0.1 for table in found]) <= 0.3
 
 
 def test_recordings_in_order() -> None:
@@ -109,6 +112,7 @@ def test_written_tokens() -> None:
     assert tokens["token"].tolist() == list(range(after + 1))
     assert tokens["told"].sum() == pytest.approx(expected, rel=1e-5)
     assert tokens["heard"].isna().all()
+    assert found.table["p"].between(1 / 201, 1).all()
 
 
 def test_what_is_no_series_is_refused() -> None:

@@ -40,10 +40,12 @@ def test_groups(tmp_path: Path) -> None:
 
 def test_series_agreement_and_distances(tmp_path: Path) -> None:
     full = mask(24, "full")
-    series = of_one(np.stack([planted(BLOCKS, full, 3, 0), planted((BLOCKS + 1) % 3, full, 3, 1)])).community_series()
+    later = np.repeat([0, 2, 1, 2], [6, 4, 8, 6])  # the smallest community becomes the largest
+    series = of_one(np.stack([planted(BLOCKS, full, 3, 0), planted(later, full, 3, 1)])).community_series()
     ax = series.plot()
     drawn = ax.images[0].get_array()
-    np.testing.assert_array_equal(drawn[0], drawn[1])  # the same groups keep their colours, whatever their numbers
+    assert series.labels.values[:, 23].tolist() == [2, 0]
+    assert drawn[:, [0, 12, 23]].tolist() == [[0, 1, 2], [0, 1, 2]]  # communities keep their colours, whatever their numbers
     assert "grey: the others (0 of 48)" in ax.get_title()
     written(ax, tmp_path)
     nets = sg.networks(with_weights(weights(0)))

@@ -34,12 +34,13 @@ class Change:
         table: one row per step from one graph of the series to the next: `step, before, after` (their names), `change` (mean over
             readers), `nearest_before` (the least change from any earlier one: small where an old pattern comes back), `score` (how
             far `change` is from the median step, in robust standard deviations: Iglewicz & Hoaglin 1993), `unusual` (score beyond 3.5
-            either way), and `p, p_corrected` (over steps): that a step between two graphs of the series in random order is as large.
+            either way), and `p, p_corrected` (over steps): that as much changes at once if every reader (of generation steps: every
+            graph) made its changes at steps of its own, dealt out anew.
         tokens: one row per step and token: `step, before, after, token, text`, `heard` (how much of what it hears moved), `told` (how
             much moved of what others hear from it, in readers), `change` (half the sum of both: over tokens it sums to all that
-            moved), `p, p_corrected` as above (over steps and tokens). Of generation steps `token` is who is heard, `told` alone is known,
-            and there is no p.
-        over: `"layers"`, `"steps"` or `"recordings"`. samples: how many random orders; 0 where there are none.
+            moved), `score` (against the same token's changes in all steps) and `p` (its rank among them: never below 1 / steps). Of
+            generation steps `token` is who is heard, and `told` alone is known.
+        over: `"layers"`, `"steps"` or `"recordings"`. samples: how many times changes were dealt out.
         readers: how many readers the mean is over.
     """
 
@@ -89,28 +90,28 @@ def change(
             are compared, changes averaged over them.
         over: `"layers"` (needs networks by layer: heads of two layers are not each other's) or `"steps"` (what the tokens that a
             model wrote hear, one after the other, in a recording made with `generate=`; averaged over graphs). `"layers"` when left out.
-        samples: how many random orders of the series stand beside it; p-values are never below 1 / (samples + 1). seed: of them.
+        samples: how often changes are dealt out anew over steps; p-values are never below 1 / (samples + 1). seed: of that.
 
     Raises:
         InputError: networks that are no series, other tokens or another question.
         RecordingError: `"steps"` of a recording in which nothing, or one token, was written; what is needed was not kept.
 
-    Misleads: consecutive layers are mostly more alike than random ones, so that p is small only where the series breaks; a small
-    change is no sign of nothing happening. A written token has one more token to hear than the one before: itself, which counts
-    as a change. With few steps the median and its deviation are not known well.
+    Misleads: p says that many readers changed together, `score` that they changed much. A small change is no sign of nothing
+    happening. A written token has one more token to hear than the one before: itself, which counts as a change. With few steps
+    the median and its deviation are not known well.
     """
     if over is not None and (others is not None or over not in OVER):
         raise InputError(f"over={over!r}: choose one of {', '.join(OVER)}, and leave it out where others are given")
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
         raise InputError(f"samples={samples!r}: a whole number from 1 up")
     if over == "steps":
-        return _over_steps(networks)
+        return _over_steps(networks, samples, seed)
     series, names, readers = _layers(networks) if others is None else _recordings(networks, list(others))
     heard, told = pairwise(series)
-    rng = np.random.default_rng([seed, 3])
-    steps = _steps(names)
-    table = steps.assign(**_scored(heard.sum(-1) / readers), **_against_order(heard.sum(-1, keepdims=True), samples, rng))
-    tokens = _token_rows(networks, steps, heard, told).assign(**_against_order((heard + told) / 2, samples, rng))
+    steps, after = _steps(names), np.arange(1, len(names))
+    together = _together(heard[after, after - 1], samples, np.random.default_rng([seed, 3]))
+    table = steps.assign(**_scored(heard.sum(-1) / readers), **together)
+    tokens = _token_rows(networks, steps, heard, told)
     return Change(table, tokens, "layers" if others is None else "recordings", samples, readers)
 
 
@@ -146,17 +147,16 @@ def _scored(apart: Float[np.ndarray, "time other"]) -> dict[str, np.ndarray]:
     return {"change": changes, "nearest_before": nearest, "score": scores, "unusual": np.abs(scores) > UNUSUAL}
 
 
-def _against_order(apart: Pairwise, samples: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """p-values, upwards, of each step's change of each token against random orders of the times; flattened, step by step."""
-    times = len(apart)
-    own = apart[np.arange(1, times), np.arange(times - 1)]
-    orders = np.stack([rng.permutation(times) for _ in range(samples)])
-    made = np.stack([apart[order[1:], order[:-1]] for order in orders])
+def _together(
+    changes: Float[np.ndarray, "step unit"], samples: int, rng: np.random.Generator
+) -> dict[str, Float[np.ndarray, " step"]]:
+    """p-values, upwards, of each step's sum against each unit's changes dealt out anew over the steps."""
+    own = changes.sum(1)
+    made = np.stack([rng.permuted(changes, axis=0).sum(1) for _ in range(samples)])
     least = own * (1 - 1e-9)
     p = (1 + (made >= least).sum(0)) / (samples + 1)
-    most = made.max((1, 2))
-    corrected = (1 + (most[:, None, None] >= least).sum(0)) / (samples + 1)
-    return {"p": p.ravel(), "p_corrected": corrected.ravel()}
+    corrected = (1 + (made.max(1)[:, None] >= least).sum(0)) / (samples + 1)
+    return {"p": p, "p_corrected": corrected}
 
 
 def _steps(names: list[str]) -> pd.DataFrame:
@@ -169,7 +169,11 @@ def _token_rows(networks: Networks, steps: pd.DataFrame, heard: Pairwise, told: 
     one, two = (part[after, after - 1].ravel() for part in (heard, told))
     rows = steps.loc[steps.index.repeat(tokens)].reset_index(drop=True)
     place = np.arange(tokens) + int(networks.source.drop_first)
-    return rows.assign(token=np.tile(place, count), text=networks.tokens * count, heard=one, told=two, change=(one + two) / 2)
+    rows = rows.assign(token=np.tile(place, count), text=networks.tokens * count, heard=one, told=two, change=(one + two) / 2)
+    changes = rows["change"].to_numpy().reshape(count, tokens)
+    scores = np.stack([robust_scores(own) for own in changes.T], 1)
+    ranks = (changes[:, None] <= changes[None] * (1 + 1e-9)).mean(1)
+    return rows.assign(score=scores.ravel(), p=ranks.ravel())
 
 
 def _layers(networks: Networks) -> tuple[np.ndarray, list[str], int]:
@@ -202,7 +206,7 @@ def _series(weights: list[np.ndarray], allowed: list[np.ndarray], names: list[st
     return np.stack([shares_of(one) for one in weights]), names, max(readers, 1)
 
 
-def _over_steps(networks: Networks) -> Change:
+def _over_steps(networks: Networks, samples: int, seed: int) -> Change:
     """What each written token hears, beside the one before."""
     rec, first = networks.source.rec, int(networks.source.drop_first)
     begin = rec.tree.attrs.get("prompt_tokens")
@@ -213,15 +217,17 @@ def _over_steps(networks: Networks) -> Change:
             f'over="steps" needs a recording of at least three written tokens, and this has {written}: sg.record(model, text, generate=20)'
         )
     rows = np.arange(int(begin), count) - first
-    total, graphs = np.zeros((len(rows), len(rows), len(networks.tokens))), 0
+    total, alone = np.zeros((len(rows), len(rows), len(networks.tokens))), []
     for batch in networks.source.batches():
         shares = shares_of(batch.weights)[:, rows]
         total += np.abs(shares[:, :, None] - shares[:, None]).sum(0) / 2
-        graphs += len(shares)
-    apart = total / graphs
+        alone.append(np.abs(np.diff(shares, axis=1)).sum(-1) / 2)
+    each = np.concatenate(alone).T
+    apart = total / each.shape[1]
     steps = _steps([f"{i + first} {networks.tokens[i]}" for i in rows])
-    table = steps.assign(**_scored(apart.sum(-1)), p=np.nan, p_corrected=np.nan)
-    tokens = _token_rows(networks, steps, np.zeros_like(apart), apart)
-    tokens = tokens.assign(heard=np.nan, change=tokens["told"], p=np.nan, p_corrected=np.nan)
+    together = _together(each, samples, np.random.default_rng([seed, 3]))
+    table = steps.assign(**_scored(apart.sum(-1)), **together)
+    tokens = _token_rows(networks, steps, np.zeros_like(apart), 2 * apart)
+    tokens = tokens.assign(heard=np.nan, told=tokens["change"])
     heard = np.tile(np.arange(len(networks.tokens)), len(steps)) <= np.repeat(rows[1:], len(networks.tokens))
-    return Change(table, tokens[heard].reset_index(drop=True), "steps", 0, 1)
+    return Change(table, tokens[heard].reset_index(drop=True), "steps", samples, 1)

@@ -263,7 +263,7 @@ def _name(ax: Axes, columns: list[str], rows: list[str] | None) -> None:
 
 
 def _followed(labels: np.ndarray) -> np.ndarray:
-    """Numbers of communities that go on from layer to layer: the largest overlaps keep their number, new ones get the next free."""
+    """Numbers that go on from layer to layer: the largest overlaps keep theirs, new communities get the next free."""
     shown = labels.copy()
     for i in range(1, len(labels)):
         before, own = shown[i - 1], labels[i]

@@ -31,8 +31,8 @@ class Agreement:
     Attributes:
         matrix: adjusted mutual information of the communities of every two graphs, `[graph, other]`, with layers and heads as
             coordinates; 1 the same, 0 as by chance, NaN where there is nothing to agree about.
-        z: its distance from shuffled labels in their standard deviations. p: of each pair alone. p_corrected: that any pair of all
-            were so far up, by the maximum statistic.
+        z: its distance from shuffled labels in their standard deviations. p: of each pair alone. p_corrected: that any pair of
+            all were so far up, by the maximum statistic.
         labels: the communities, `[graph, token]`.
         null: `"permute"` or `"shift"`. samples: how many.
     """

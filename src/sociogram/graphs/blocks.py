@@ -35,11 +35,11 @@ class Blocks:
 
     Attributes:
         tokens: one row per token: `token, text, block`. Blocks are numbered by size, largest first, ties by their first token.
-        table: one row per number of blocks: `blocks` (asked for), `used` (that have a token), `log_likelihood`, `parameters`, `bic`
-            (smaller is better), `icl` (larger is better), `explained` (share of the squared difference from an even expectation
-            that the model takes away), `agreeing` (share of the starts that ended as well as the best).
-        factors: what a pair of blocks `[reader, sender]` hears over the base, and with `base="flat"` its mean weight; NaN where the
-            mask leaves no pair.
+        table: one row per number of blocks: `blocks` (asked for), `used` (that have a token), `log_likelihood`, `parameters`,
+            `bic` (smaller is better), `icl` (larger is better), `explained` (share of the squared difference from an even
+            expectation that the model takes away), `agreeing` (share of the starts that ended as well as the best).
+        factors: what a pair of blocks `[reader, sender]` hears over the base, and with `base="flat"` its mean weight; NaN where
+            the mask leaves no pair.
         expected: the fitted weight of each pair of tokens, `[query, key]`.
         weights, allowed: what was fitted: the graph and its mask, without what tokens tell themselves.
         layer, head, base, likelihood: what was asked.
@@ -91,19 +91,19 @@ def blocks(
 ) -> Blocks:
     """Fit stochastic block models to one graph: the weight of a pair is a base times a factor of the two tokens' blocks.
 
-    The factor is the weight between two blocks over the base between them, summed over the pairs that the mask leaves: the maximum
-    of the likelihood in closed form. Tokens are moved one at a time while that raises the likelihood, from several starts of
-    which the first is spectral.
+    The factor is the weight between two blocks over the base between them, summed over the pairs that the mask leaves: the
+    maximum of the likelihood in closed form. Tokens are moved one at a time while that raises the likelihood, from several starts
+    of which the first is spectral.
 
     Args:
         networks: the graphs.
         layer, head: which one, as `networks.labels` names it.
         blocks: how many; of several numbers the one with the best ICL is taken; 1 to 6 are tried when left out.
-        base: `"flat"` (the same for all pairs: factors are mean weights), `"even"` (each reader hears all equally: the model of the
-            null `"sbm"`) or `"degrees"` (what readers hear and senders tell in all: degree-corrected; on a graph without mask and
-            with its diagonal this is Karrer & Newman 2011).
-        likelihood: `"normal"` (variance in proportion to the base) or `"poisson"` (Karrer & Newman 2011; weights are no counts, so
-            that the scale is measured: quasi-likelihood with the dispersion of the largest model).
+        base: `"flat"` (the same for all pairs: factors are mean weights), `"even"` (each reader hears all equally: the model of
+            the null `"sbm"`) or `"degrees"` (what readers hear and senders tell in all: degree-corrected; on a graph without mask
+            and with its diagonal this is Karrer & Newman 2011).
+        likelihood: `"normal"` (variance in proportion to the base) or `"poisson"` (Karrer & Newman 2011; weights are no counts,
+            so that the scale is measured: quasi-likelihood with the dispersion of the largest model).
         restarts: how many starts. seed: of the starts; the same seed gives the same answer.
 
     Raises:
@@ -144,8 +144,8 @@ def goodness(
 ) -> pd.DataFrame:
     """The table of `Blocks`: likelihoods with what their parameters cost.
 
-    BIC counts a parameter as log(pairs); ICL (Biernacki et al. 2000, for block models Daudin et al. 2008) also what it takes to say
-    which block each token is in. Pairs are those that the mask leaves and the base does not rule out.
+    BIC counts a parameter as log(pairs); ICL (Biernacki et al. 2000, for block models Daudin et al. 2008) also what it takes to
+    say which block each token is in. Pairs are those that the mask leaves and the base does not rule out.
     """
     pairs = int((exposure > 0).sum())
     scale = _dispersion(weights, exposure, fits[int(np.argmax(numbers))], pairs) if likelihood == "poisson" else 1.0

@@ -1,4 +1,4 @@
-"""A series of graphs of the same tokens: how much each differs from the one before, which tokens' edges do, and what is unusual."""
+"""A series of graphs of the same tokens: how much each differs from the one before, at which tokens, and what is unusual."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Change:
 
     Attributes:
         table: one row per step from one graph of the series to the next: `step, before, after` (their names), `change` (mean over
-            readers), `nearest_before` (the least change from any earlier one: small where an old pattern comes back), `score` (how
-            far `change` is from the median step, in robust standard deviations: Iglewicz & Hoaglin 1993), `unusual` (score beyond 3.5
-            either way), and `p, p_corrected` (over steps): that as much changes at once if every reader (of generation steps: every
-            graph) made its changes at steps of its own, dealt out anew.
-        tokens: one row per step and token: `step, before, after, token, text`, `heard` (how much of what it hears moved), `told` (how
-            much moved of what others hear from it, in readers), `change` (half the sum of both: over tokens it sums to all that
-            moved), `score` (against the same token's changes in all steps) and `p` (its rank among them: never below 1 / steps). Of
-            generation steps `token` is who is heard, and `told` alone is known.
+            readers), `nearest_before` (the least change from any earlier one: small where an old pattern comes back), `score`
+            (how far `change` is from the median step, in robust standard deviations: Iglewicz & Hoaglin 1993), `unusual` (score
+            beyond 3.5 either way), and `p, p_corrected` (over steps): that as much changes at once if every reader (of generation
+            steps: every graph) made its changes at steps of its own, dealt out anew.
+        tokens: one row per step and token: `step, before, after, token, text`, `heard` (how much of what it hears moved), `told`
+            (how much moved of what others hear from it, in readers), `change` (half the sum of both: over tokens it sums to all
+            that moved), `score` (against the same token's changes in all steps) and `p` (its rank among them: never below 1 /
+            steps). Of generation steps `token` is who is heard, and `told` alone is known.
         over: `"layers"`, `"steps"` or `"recordings"`. samples: how many times changes were dealt out.
         readers: how many readers the mean is over.
     """
@@ -89,7 +89,8 @@ def change(
         others: recordings of the same tokens that follow, in order (training steps of a model, say): graphs with the same names
             are compared, changes averaged over them.
         over: `"layers"` (needs networks by layer: heads of two layers are not each other's) or `"steps"` (what the tokens that a
-            model wrote hear, one after the other, in a recording made with `generate=`; averaged over graphs). `"layers"` when left out.
+            model wrote hear, one after the other, in a recording made with `generate=`; averaged over graphs). `"layers"` when
+            left out.
         samples: how often changes are dealt out anew over steps; p-values are never below 1 / (samples + 1). seed: of that.
 
     Raises:

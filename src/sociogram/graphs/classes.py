@@ -29,8 +29,8 @@ def token_classes(tokens: Sequence[str]) -> list[str]:
     """The kind of each token, read off the texts alone.
 
     Returns:
-        `"special"` (⟨s⟩ and its like), `"space"` (white space alone), `"punctuation"`, `"number"` (its word begins with a digit, the
-        token has digits alone), `"function"` (the whole word is one of `FUNCTION_WORDS`, punctuation at its edges apart),
+        `"special"` (⟨s⟩ and its like), `"space"` (white space alone), `"punctuation"`, `"number"` (its word begins with a digit,
+        the token has digits alone), `"function"` (the whole word is one of `FUNCTION_WORDS`, punctuation at its edges apart),
         `"begins"` (another word, or its first part) and `"continues"` (a later part of a word).
 
     Misleads: the list of function words is English and closed; "like" and "that" have many uses, and each has one class here.

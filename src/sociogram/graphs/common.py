@@ -1,4 +1,4 @@
-"""What is common to many prompts: each head's generic pattern, how much of a new prompt it predicts, and what is position in it."""
+"""What is common to many prompts: generic patterns, how much of a new prompt they predict, and how much is position."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Common:
 
     Attributes:
         average: the generic pattern: mean weights over all prompts, `[graph, query, key]`.
-        table: one row per graph: `layer, head`; how much of a prompt the mean of the *other* prompts predicts: `explained` (share of
-            the squared weights about their row's mean; below 0 is worse than an even pattern), `cross_entropy`, `even_entropy`
+        table: one row per graph: `layer, head`; how much of a prompt the mean of the *other* prompts predicts: `explained` (share
+            of the squared weights about their row's mean; below 0 is worse than an even pattern), `cross_entropy`, `even_entropy`
             (log of the number of tokens that may be heard) and `own_entropy` (what no pattern can be below), mean over readers
-            in nats, and `predicted` (how far from even to own the pattern gets: 1 all, 0 nothing); where the weights' variance over
-            pairs and prompts lies: `offset` (distance from reader to sender, the first token apart), `place` (reader and sender
-            beyond that, the same in all prompts) and `content` (differs between prompts), which sum to 1, and `place_by_chance` (what
-            `place` would be if all were noise: few prompts don't average it out).
+            in nats, and `predicted` (how far from even to own the pattern gets: 1 all, 0 nothing); where the weights' variance
+            over pairs and prompts lies: `offset` (distance from reader to sender, the first token apart), `place` (reader and
+            sender beyond that, the same in all prompts) and `content` (differs between prompts), which sum to 1, and
+            `place_by_chance` (what `place` would be if all were noise: few prompts don't average it out).
         prompts: one row per prompt: `prompt, tokens` (it has) `, used` (in the comparison), `text`.
         networks: the graphs that were put in.
     """
@@ -70,7 +70,7 @@ class Common:
         return xr.DataArray(weights - others, dims=("query", "key"), coords=coords, name="residual")
 
     def distances(self, metric: str = "jensen-shannon") -> xr.DataArray:
-        """How far prompts are from each other in every graph: `[graph, prompt, other]`, mean over readers; see `networks.distances`.
+        """How far prompts are from each other in every graph, mean over readers: `[graph, prompt, other]`.
 
         Raises:
             InputError: a metric that is not between readers.
@@ -113,15 +113,15 @@ def common(networks: Networks, others: Sequence[Networks]) -> Common:
             mask, under which the first tokens hear the same whatever follows.
 
     Returns:
-        Average and residual graphs, how much of a held-out prompt the others' mean predicts, and how much of each head is position.
+        Average and residual graphs, how much of a held-out prompt the others' mean predicts; how much of each head is position.
 
     Raises:
         InputError: no others, another question or other heads, or prompts of unequal length without a causal mask.
         RecordingError: what is needed was not kept.
 
-    Misleads: `offset` is what distance alone says. A head that hears all tokens equally has none of it, and no content either: its
-    pattern is `place`, the same in all texts. Prompts that are alike (the same first words) make `content` small; take prompts
-    that have nothing to do with each other.
+    Misleads: `offset` is what distance alone says. A head that hears all tokens equally has none of it, and no content either:
+    its pattern is `place`, the same in all texts. Prompts that are alike (the same first words) make `content` small; take
+    prompts that have nothing to do with each other.
     """
     every = (networks, *others)
     length = _check(every)

@@ -55,8 +55,8 @@ class Communities:
         tokens: one row per token: `token, text`, and its community at each level: `level_1`, `level_2` ... Communities are
             numbered by size, largest first, ties by their first token.
         levels: one row per level: `level, resolution, communities, largest` (tokens), `alone` (communities of one token),
-            `modularity` (share of the weight within communities, less `resolution` times the expected share; at most 1), and, where
-            a null was asked for, `null, null_sd, z, z_low, z_high, p, p_corrected` (over levels) as in `networks.test`.
+            `modularity` (share of the weight within communities, less `resolution` times the expected share; at most 1), and,
+            where a null was asked for, `null, null_sd, z, z_low, z_high, p, p_corrected` (over levels) as in `networks.test`.
         weights: what was divided: the graph without what tokens tell themselves. allowed: its mask.
         layer, head: which graph. expected: what was expected. null: the null model, or None. samples: how many random graphs.
         self_share: the share of the whole weight that tokens give themselves, which is left out.

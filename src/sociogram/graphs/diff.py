@@ -30,13 +30,13 @@ class Difference:
 
     Attributes:
         statistics: one row per graph and statistic of `networks.summary()`: `layer, head, statistic, one, other, change`, and
-            `relative` (the change in standard deviations of `one` over all graphs; NaN where it does not vary). Where the graphs of
-            the two sides are not the same heads, one row per statistic, means over all graphs, layer and head -1.
-        graphs: one row per graph: `layer, head, moved` (sum of changes by size over the weight of both sides: 0 to 1), `largest` (change
-            by size), `changed` (edges that differ), `pairs` (that either mask leaves). Empty where `why` is said.
+            `relative` (the change in standard deviations of `one` over all graphs; NaN where it does not vary). Where the graphs
+            of the two sides are not the same heads, one row per statistic, means over all graphs, layer and head -1.
+        graphs: one row per graph: `layer, head, moved` (sum of changes by size over the weight of both sides: 0 to 1), `largest`
+            (change by size), `changed` (edges that differ), `pairs` (that either mask leaves). Empty where `why` is said.
         edges: the largest changes, largest first: `layer, head, query, key, query_token, key_token, one, other, change`.
-            `attrs["pairs"]`, `attrs["changed"]` count all; `attrs["total"]` is the sum of all changes by size, and `attrs["share"]` the
-            share of it in these rows. Empty where `why` is said.
+            `attrs["pairs"]`, `attrs["changed"]` count all; `attrs["total"]` is the sum of all changes by size, and
+            `attrs["share"]` the share of it in these rows. Empty where `why` is said.
         why: None, or why edges could not be compared.
         weight: what an edge weighs.
     """

@@ -25,7 +25,7 @@ Rows = Float[np.ndarray, "*reader key"]
 
 
 def jensen_shannon(one: Rows, other: Rows) -> Float[np.ndarray, "*reader"]:
-    """Root of the Jensen-Shannon divergence in bits between what two readers hear: 0 to 1 (Endres & Schindelin 2003); a metric."""
+    """Root of the Jensen-Shannon divergence, in bits, of what two readers hear: 0 to 1 (Endres & Schindelin 2003)."""
     middle = (one + other) / 2
     bits = sum(
         (part * np.log2(np.divide(part, middle, out=np.ones_like(part), where=(part > 0) & (middle > 0)))).sum(-1) for part in (one, other)
@@ -70,7 +70,7 @@ class Distances:
     readers: int
 
     def nearest(self, top: int = 1) -> pd.DataFrame:
-        """For each graph the `top` nearest others (itself apart where both are the same): `layer, head, other_layer, other_head, distance`."""
+        """The `top` nearest others of each graph, not itself: `layer, head, other_layer, other_head, distance`."""
         values = self.matrix.values.copy()
         if self.labels is self.other_labels:
             np.fill_diagonal(values, np.inf)
@@ -99,9 +99,9 @@ def distances(networks: Networks, metric: str = "jensen-shannon", other: Network
 
     Args:
         networks: the graphs.
-        metric: `"jensen-shannon"`, `"hellinger"`, `"total-variation"`: between what a reader hears in both graphs, as shares of all it
-            hears, averaged over the readers that have a choice in one of the graphs (0 to 1); `"frobenius"`: norm of the difference
-            of weights; `"spectral"`: distance of the singular values (Wilson & Zhu 2008).
+        metric: `"jensen-shannon"`, `"hellinger"`, `"total-variation"`: between what a reader hears in both graphs, as shares of
+            all it hears, averaged over the readers that have a choice in one of the graphs (0 to 1); `"frobenius"`: norm of the
+            difference of weights; `"spectral"`: distance of the singular values (Wilson & Zhu 2008).
         other: the graphs to compare with; the same graphs when left out.
 
     Raises:

@@ -26,8 +26,8 @@ def quotient(
     """What communities tell each other, `[reader, sender]`.
 
     Returns:
-        `sum` (of the weights), `pairs` (how many the mask leaves) and `mean` (weight of a pair; NaN where the mask leaves none), with
-        the coordinate `tokens` (size of each reader's community). Sums over all pairs of communities are the graph's total.
+        `sum` (of the weights), `pairs` (how many the mask leaves) and `mean` (weight of a pair; NaN where the mask leaves none),
+        with the coordinate `tokens` (size of each reader's community). Sums over all pairs of communities are the graph's total.
     """
     member = np.eye(int(labels.max()) + 1)[labels]
     total, pairs = (member.T @ numbers @ member for numbers in (weights, allowed.astype(np.float64)))
@@ -47,10 +47,10 @@ class CommunitySeries:
     Attributes:
         labels: the community of each token, `[layer, token]`; numbers mean something within a layer alone.
         quotients: the graphs of communities: `layer, reader, sender, sum, pairs, mean`.
-        flows: who goes where: `layer, next_layer, community, next_community, tokens` (how many of a layer's community are in that of
-            the next layer), `share` (of the former), `next_share` (of the latter), `jaccard` (over the tokens of either).
-        changes: one row per step: `layer, next_layer, communities, next_communities, agreement` (adjusted mutual information: 1 the
-            same, 0 as by chance), `stayed` (share of tokens in their community's largest part in the next layer).
+        flows: who goes where: `layer, next_layer, community, next_community, tokens` (how many of a layer's community are in that
+            of the next layer), `share` (of the former), `next_share` (of the latter), `jaccard` (over the tokens of either).
+        changes: one row per step: `layer, next_layer, communities, next_communities, agreement` (adjusted mutual information: 1
+            the same, 0 as by chance), `stayed` (share of tokens in their community's largest part in the next layer).
         head: which head, -1 for all heads together.
     """
 

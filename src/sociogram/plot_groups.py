@@ -54,7 +54,7 @@ def blocks(found: sg.Blocks, *, ax: Axes | None = None) -> Axes:
         MissingExtraError: matplotlib is not installed.
     """
     ax = _in_order(ax, found.weights, found.allowed, found.labels, list(found.tokens["text"]))
-    best = found.table.loc[found.table["icl"].idxmax()]
+    best = found.table.iloc[int(found.table["icl"].argmax())]
     told = f"{_graph(found)}: {int(best['used'])} blocks, base {found.base!r}, {best['explained']:.0%} explained"
     ax.set_title(f"{told}\nwithout what tokens tell themselves", fontsize=9)
     return ax
@@ -108,7 +108,8 @@ def agreement(found: sg.Agreement, *, ax: Axes | None = None) -> Axes:
     out = int((table["p_corrected"] <= 0.05).sum())
     below = int((table["agreement"] < 0).sum())
     ax.set_title(
-        f"agreement of communities: {out} of {len(table)} pairs beyond {found.null!r} (p ≤ 0.05 over all); {below} below 0 drawn as 0",
+        f"agreement of communities: {out} of {len(table)} pairs beyond {found.null!r} (p ≤ 0.05 over all)\n"
+        f"{below} below 0 drawn as 0",
         fontsize=9,
     )
     return ax
@@ -148,7 +149,7 @@ def difference(found: sg.Difference, *, ax: Axes | None = None) -> Axes:
     table = found.graphs.pivot(index="layer", columns="head", values="moved")
     image = ax.imshow(table.values, aspect="auto", cmap="cividis", vmin=0, interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label=f"share of {found.weight} that moved")
-    ax.set_xticks(range(table.shape[1]), ["all" if head < 0 else head for head in table.columns])
+    ax.set_xticks(range(table.shape[1]), ["all" if str(head) == "-1" else str(head) for head in table.columns])
     ax.set_yticks(range(0, len(table), max(1, len(table) // 15)), table.index[:: max(1, len(table) // 15)])
     ax.set_xlabel("head")
     ax.set_ylabel("layer")
@@ -173,7 +174,16 @@ def common(found: sg.Common, *, ax: Axes | None = None) -> Axes:
     bottom = np.zeros(len(means))
     styles = {"offset": ("#0072B2", "distance (first token apart)", ""), "place": ("#E69F00", "place, beyond distance", "//")}
     for name, (colour, label, hatch) in (styles | {"content": ("#999999", "content: differs between prompts", "..")}).items():
-        ax.bar(np.arange(len(means)), means[name], bottom=bottom, color=colour, label=label, hatch=hatch, edgecolor="white", linewidth=0.3)
+        ax.bar(
+            np.arange(len(means)),
+            means[name],
+            bottom=bottom,
+            color=colour,
+            label=label,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.3,
+        )
         bottom = bottom + np.nan_to_num(means[name].to_numpy())
     ax.set_xticks(range(0, len(means), max(1, len(means) // 15)), means.index[:: max(1, len(means) // 15)])
     ax.set_xlabel("layer")
@@ -203,7 +213,9 @@ def change(found: sg.Change, *, ax: Axes | None = None) -> Axes:
     out = table[table["unusual"]]
     ax.plot(out["step"], out["change"], "D", color="#D55E00", label="unusual (score beyond 3.5)")
     if len(table) <= _NAMED:
-        ax.set_xticks(table["step"], [f"{a} → {b}" for a, b in zip(table["before"], table["after"], strict=True)], rotation=90, fontsize=7)
+        ax.set_xticks(
+            table["step"], [f"{a} → {b}" for a, b in zip(table["before"], table["after"], strict=True)], rotation=90, fontsize=7
+        )
     ax.set_ylim(bottom=0)
     ax.set_xlabel(f"step over {found.over}")
     ax.set_ylabel("share of what is heard that moved")

@@ -87,7 +87,27 @@ def test_communities_that_go_by_a_class_are_found() -> None:
 
 
 def test_kinds_of_tokens() -> None:
-    tokens = ["⟨s⟩", "The", "␣Eiff", "el", "␣Tower", ",", "␣in", "␣in", "side", "␣1", ",", "889", "␣x", "2", "↵↵", "␣(", "and", ")", "."]
+    tokens = [
+        "⟨s⟩",
+        "The",
+        "␣Eiff",
+        "el",
+        "␣Tower",
+        ",",
+        "␣in",
+        "␣in",
+        "side",
+        "␣1",
+        ",",
+        "889",
+        "␣x",
+        "2",
+        "↵↵",
+        "␣(",
+        "and",
+        ")",
+        ".",
+    ]
     kinds = {
         "⟨s⟩": "special", "The": "function", "␣Eiff": "begins", "el": "continues", "␣Tower": "begins", ",": "punctuation",
     }  # fmt: skip

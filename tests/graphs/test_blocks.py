@@ -24,7 +24,9 @@ def test_factors_are_means_on_allowed_pairs_by_hand() -> None:
     np.testing.assert_allclose(fit.factors[1, 0], (1 + 2 + 3 + 4) / 4)
     np.testing.assert_allclose(np.diag(fit.factors), [6, 8])
     assert np.isnan(fit.factors[0, 1])
-    np.testing.assert_allclose(fit.expected(allowed.astype(float)), [[0, 0, 0, 0], [6, 0, 0, 0], [2.5, 2.5, 0, 0], [2.5, 2.5, 8, 0]])
+    np.testing.assert_allclose(
+        fit.expected(allowed.astype(float)), [[0, 0, 0, 0], [6, 0, 0, 0], [2.5, 2.5, 0, 0], [2.5, 2.5, 8, 0]]
+    )
 
 
 @pytest.mark.parametrize("likelihood", ["normal", "poisson"])
@@ -68,7 +70,7 @@ def test_no_single_move_is_better_than_where_the_search_ends(likelihood: str) ->
         for to in range(3):
             moved = labels.copy()
             moved[token] = to
-            assert value(moved) <= value(labels) * (1 + 1e-9)
+            assert value(moved) <= value(labels) + 1e-8
 
 
 @pytest.mark.parametrize("kind", ["full", "causal"])
@@ -77,7 +79,9 @@ def test_no_single_move_is_better_than_where_the_search_ends(likelihood: str) ->
 def test_planted_blocks_and_their_number_are_found(kind: str, likelihood: str, base: str) -> None:
     labels = np.random.default_rng(0).permutation(BLOCKS)
     allowed = mask(24, kind)
-    found = of_one(planted(labels, allowed, 2.0, 1, noise=0.1)).blocks(0, blocks=[1, 2, 3, 4, 5], likelihood=likelihood, base=base)
+    found = of_one(planted(labels, allowed, 2.0, 1, noise=0.1)).blocks(
+        0, blocks=[1, 2, 3, 4, 5], likelihood=likelihood, base=base
+    )
     three = found.table.set_index("blocks").loc[3]
     one = found.table.set_index("blocks").loc[1]
     assert three["explained"] > 0.8

@@ -57,7 +57,9 @@ def test_a_break_is_found_where_it_is() -> None:
 def test_the_tokens_of_the_signal_are_those_that_changed() -> None:
     series = alike(0, 8, 12)
     moved = series.copy()
-    moved[4:, 9] = softmaxed(3 * np.random.default_rng(5).standard_normal((12, 12)), mask(12, "causal"))[9]  # one reader, from layer 4 on
+    moved[4:, 9] = softmaxed(3 * np.random.default_rng(5).standard_normal((12, 12)), mask(12, "causal"))[
+        9
+    ]  # one reader, from layer 4 on
     found = of_one(moved).change(samples=199)
     signal = found.signal(3)
     assert signal["token"][0] == 9

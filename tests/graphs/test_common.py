@@ -122,7 +122,11 @@ def test_prompts_are_cut_to_the_shortest_and_it_is_said() -> None:
 
 @pytest.mark.real
 def test_real_heads_hold_more_of_position_than_shuffled_ones(smollm: sg.Model) -> None:
-    texts = ["The Eiffel Tower is located in the city of", "My cat sleeps all day and hunts mice at night", "Stocks fell sharply after the bank raised its rates"]
+    texts = [
+        "The Eiffel Tower is located in the city of",
+        "My cat sleeps all day and hunts mice at night",
+        "Stocks fell sharply after the bank raised its rates",
+    ]
     every = [sg.networks(sg.record(smollm, text), drop_first=True) for text in texts]
     found = every[0].common(every[1:])
     np.testing.assert_allclose(found.table[SHARES].sum(axis=1), 1)
@@ -136,7 +140,9 @@ def test_what_is_not_common_is_refused() -> None:
         one.common([])
     with pytest.raises(sg.InputError, match=r"threshold=0.0 here and 0.1 in number 1"):
         one.common([nets(1, 6, threshold=0.1)])
-    with pytest.raises(sg.InputError, match=r"8 graphs here and 2 in prompt 1: they are not the same heads|by='head' here and 'layer'"):
+    with pytest.raises(
+        sg.InputError, match=r"8 graphs here and 2 in prompt 1: they are not the same heads|by='head' here and 'layer'"
+    ):
         one.common([nets(1, 6, by="layer")])
     full = softmaxed(np.random.default_rng(0).standard_normal((2, 4, 7, 7)), mask(7, "full"))
     with pytest.raises(sg.InputError, match=r"prompt 1 has 7 tokens and the shortest 6, and here tokens hear later ones"):

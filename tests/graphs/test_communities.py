@@ -104,10 +104,7 @@ def test_planted_blocks_are_found(kind: str, expected: str) -> None:
     labels = rng.permutation(BLOCKS)
     allowed = mask(24, kind)
     found = divided(planted(labels, allowed, 2.5, 1), allowed, expected, 1.0, 0)[0]
-    if kind == "causal" and expected == "sums":
-        assert adjusted(found, labels) < 1  # an expectation that ignores the mask sees early and late as groups
-    else:
-        assert adjusted(found, labels) > 0.85
+    assert adjusted(found, labels) > 0.85
     assert same_groups(divided(planted(labels, mask(24, "full"), 2.5, 1), mask(24, "full"), expected, 1.0, 0)[0], labels)
 
 
@@ -161,10 +158,10 @@ def test_a_shuffled_network_has_no_community() -> None:
 def test_neighbours_are_communities_only_until_position_is_expected() -> None:
     apart = np.arange(20)[:, None] - np.arange(20)
     near = softmaxed(-1.5 * np.abs(apart) + 0.2 * np.random.default_rng(0).standard_normal((20, 20)), mask(20, "causal"))
-    plain, aware = (of_one(near).communities(0, expected=e, null="positional", samples=20) for e in ("degrees", "positional"))
+    plain, aware = (of_one(near).communities(0, expected=e, null="positional", samples=20) for e in ("uniform", "positional"))
     assert plain.levels["modularity"][0] > 2 * aware.levels["modularity"][0]
-    against_even = of_one(near).communities(0, null="uniform", samples=20, levels=1).levels["z"][0]
-    assert against_even > 3 * abs(plain.levels["z"][0])
+    assert abs(plain.levels["z"][0]) < 3
+    assert abs(aware.levels["z"][0]) < 3
 
 
 def test_what_is_asked_is_in_the_answer() -> None:
@@ -190,7 +187,8 @@ def test_the_statistic_takes_many_graphs_and_the_mask_of_one() -> None:
     allowed = mask(24, "causal")
     graphs = np.stack([planted(BLOCKS, allowed, s, 1) for s in (0.0, 3.0)])
     low, high = modularity(graphs, allowed)
-    assert high > low + 0.2
+    assert high > 1.5 * low
+    assert [low, high] == [divided(graph, allowed, "degrees", 1.0, 0)[1] for graph in graphs]
     assert modularity(graphs[:1, :1, :1], allowed[:1, :1])[0] != modularity(graphs[:1, :1, :1], allowed[:1, :1])[0]  # NaN
     zeros = np.zeros((5, 5))
     np.testing.assert_array_equal(blocks_of(zeros), np.zeros(5))
@@ -201,7 +199,7 @@ def test_the_statistic_takes_many_graphs_and_the_mask_of_one() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"resolution": 0}, r"resolution=0: a number above 0; above 1 gives smaller communities"),
+        ({"resolution": 0.0}, r"resolution=0.0: a number above 0; above 1 gives smaller communities"),
         ({"levels": 0}, r"levels=0: a whole number from 1 up, or None for all"),
         ({"expected": "chance"}, r"expected='chance': choose one of degrees, positional, uniform, sums"),
         ({"null": "rdpg"}, r"null='rdpg': choose one of uniform, .*, or None for none"),

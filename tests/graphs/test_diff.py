@@ -45,7 +45,7 @@ def test_one_moved_weight_by_hand() -> None:
     assert graphs["changed"].sum() == 2
     changed = found.statistics[found.statistics["change"].fillna(0).abs() > 1e-9]
     assert set(zip(changed["layer"], changed["head"], strict=True)) == {(1, 2)}
-    assert (found.largest()[["layer", "head"]] == [1, 2]).all(None)
+    assert (found.largest()[["layer", "head"]] == [1, 2]).all(axis=None)
 
 
 def test_every_edge_is_found_by_trying_all() -> None:
@@ -102,7 +102,9 @@ def test_what_cannot_be_compared_is_said() -> None:
     nets = sg.networks(with_weights(made(0)))
     with pytest.raises(sg.InputError, match=r"weight='attention' here and 'message' there; ask both the same question"):
         nets.diff(sg.networks(with_weights(made(0)), "message"))
-    with pytest.raises(sg.InputError, match=r"the tokens differ from number 5 on: '#10' here \(6 tokens\) and the end there \(5\)"):
+    with pytest.raises(
+        sg.InputError, match=r"the tokens differ from number 5 on: '#10' here \(6 tokens\) and the end there \(5\)"
+    ):
         nets.diff(sg.networks(with_weights(made(0, tokens=5))))
     other = sg.networks(with_weights(made(0), texts=["#5", "#6", "x", "#8", "#9", "#10"]))
     with pytest.raises(sg.InputError, match=r"the tokens differ from number 2 on: '#7' here \(6 tokens\) and 'x' there \(6\)"):

@@ -25,7 +25,12 @@ def test_information_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [([0, 0, 0, 1, 1, 2], [0, 1, 0, 1, 1, 0]), ([0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 2]), ([0, 1, 2, 3, 3, 3], [0, 0, 0, 1, 1, 1])]
+    ("one", "other"),
+    [
+        ([0, 0, 0, 1, 1, 2], [0, 1, 0, 1, 1, 0]),
+        ([0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 2]),
+        ([0, 1, 2, 3, 3, 3], [0, 0, 0, 1, 1, 1]),
+    ],
 )
 def test_chance_is_the_mean_over_all_permutations(one: list[int], other: list[int]) -> None:
     fixed = np.array(one)

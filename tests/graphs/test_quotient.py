@@ -37,7 +37,9 @@ def test_overlaps_by_hand() -> None:
 
 def test_layers_are_followed() -> None:
     full = mask(16, "full")
-    series = of_one(np.stack([planted(EARLY, full, 3, 0), planted(EARLY, full, 3, 1), planted(LATE, full, 3, 2)])).community_series()
+    series = of_one(
+        np.stack([planted(EARLY, full, 3, 0), planted(EARLY, full, 3, 1), planted(LATE, full, 3, 2)])
+    ).community_series()
     assert series.changes["agreement"].tolist() == pytest.approx([1, adjusted(EARLY, LATE)])
     assert series.changes["stayed"].tolist() == [1, 0.5]
     assert series.changes["communities"].tolist() == [2, 2]
@@ -46,13 +48,19 @@ def test_layers_are_followed() -> None:
     assert flows[flows["layer"] == 0]["tokens"].tolist() == [8, 8]
     assert flows[flows["layer"] == 1]["tokens"].tolist() == [4, 4, 4, 4]
     sums = series.quotients.groupby("layer")["sum"].sum()
-    np.testing.assert_allclose(sums, [16 - np.trace(w) for w in (planted(EARLY, full, 3, 0), planted(EARLY, full, 3, 1), planted(LATE, full, 3, 2))], rtol=1e-6)
+    np.testing.assert_allclose(
+        sums,
+        [16 - np.trace(w) for w in (planted(EARLY, full, 3, 0), planted(EARLY, full, 3, 1), planted(LATE, full, 3, 2))],
+        rtol=1e-6,
+    )
     assert "3 layers of 16 tokens" in repr(series)
 
 
 def test_one_head_is_followed_by_its_number() -> None:
     full = mask(16, "full")
-    heads = np.stack([np.stack([planted(LATE if h == 2 else EARLY, full, 3, h + 4 * layer) for h in range(4)]) for layer in range(2)])
+    heads = np.stack(
+        [np.stack([planted(LATE if h == 2 else EARLY, full, 3, h + 4 * layer) for h in range(4)]) for layer in range(2)]
+    )
     nets = sg.networks(with_weights(heads))
     assert nets.community_series(2).head == 2
     assert adjusted(nets.community_series(2).labels.values[1], LATE) == pytest.approx(1)

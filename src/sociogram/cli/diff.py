@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def diff(
     one: Annotated[Path, typer.Argument(metavar="A.zarr", help="A recording, as rec.save() or look --save wrote it.")],
     other: Annotated[Path, typer.Argument(metavar="B.zarr", help="Another one, of the same tokens.")],
-    weight: Annotated[str, typer.Option("--weight", help="What an edge weighs: attention, message or contribution.")] = "attention",
+    weight: Annotated[
+        str, typer.Option("--weight", help="What an edge weighs: attention, message or contribution.")
+    ] = "attention",
     by: Annotated[str, typer.Option("--by", help="One graph per head, per layer, or one for all.")] = "head",
     drop_first: Annotated[bool, typer.Option("--drop-first", help="Leave out the first token, a sink.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="How many statistics and edges to show.")] = 10,
@@ -84,8 +86,8 @@ def _print(found: Difference, top: int) -> None:
         columns = [("graph", "left"), ("from", "text"), ("to", "text"), ("A", "right"), ("B", "right"), ("change", "right")]
         screen.print(table(columns, [_edge(row) for row in found.edges.to_dict("records")]))
         about = found.edges.attrs
-        told = f"{len(found.edges)} of {about['changed']:,} that changed, {about['share']:.1%} of all change; {about['pairs']:,} pairs in all"
-        screen.print(told, style="dim", markup=False)
+        told = f"{len(found.edges)} of {about['changed']:,} that changed, {about['share']:.1%} of all change"
+        screen.print(f"{told}; {about['pairs']:,} pairs in all", style="dim", markup=False)
 
 
 def _edge(row: dict[Any, Any]) -> list[str]:

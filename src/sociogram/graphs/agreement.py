@@ -76,8 +76,8 @@ class Agreement:
         alone, corrected = (int((table[name] <= 0.05).sum()) for name in ("p", "p_corrected"))
         mean = table["agreement"].mean()
         return (
-            f"Agreement({len(self.matrix)} graphs, mean {mean:.3f}; of {len(table)} pairs {alone} with p <= 0.05 alone, {corrected} "
-            f"corrected, against {self.null!r} ({self.samples} samples))"
+            f"Agreement({len(self.matrix)} graphs, mean {mean:.3f}; of {len(table)} pairs {alone} with p <= 0.05 alone, "
+            f"{corrected} corrected, against {self.null!r} ({self.samples} samples))"
         )
 
 
@@ -117,8 +117,8 @@ def agreement(
     value, numbers = _over_chance(own, own), all_information(own, own)
     made = np.stack([all_information(own, shuffled(own, null, rng)) for _ in range(samples)])
     z, p, corrected = _judged(numbers, made, value, np.triu(np.ones(value.shape, bool), 1))
-    frames = [_matrix(array, labels) for array in (value, _mirrored(z), _mirrored(p), _mirrored(corrected))]
-    return Agreement(*frames, labels, null, samples)
+    beside = [_matrix(_mirrored(array), labels) for array in (z, p, corrected)]
+    return Agreement(_matrix(value, labels), beside[0], beside[1], beside[2], labels, null, samples)
 
 
 def class_agreement(
@@ -175,7 +175,7 @@ def shuffled(labels: Divisions, null: str, rng: np.random.Generator) -> Division
     return np.take_along_axis(labels, (np.arange(count) + by[:, None]) % count, 1)
 
 
-def _over_chance(one: Divisions, other: Divisions) -> Float[np.ndarray, "graph other"]:
+def _over_chance(one: Divisions, other: Int[np.ndarray, "other token"]) -> Float[np.ndarray, "graph other"]:
     """Adjusted mutual information of all pairs. What chance gives depends on sizes alone, and is found once for equal sizes."""
     sizes, others = ([tuple(sorted(np.bincount(row).tolist())) for row in rows] for rows in (one, other))
     chance: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
@@ -190,7 +190,9 @@ def _over_chance(one: Divisions, other: Divisions) -> Float[np.ndarray, "graph o
 
 
 def _judged(
-    numbers: Float[np.ndarray, "graph other"], made: Float[np.ndarray, "sample graph other"], value: Float[np.ndarray, "graph other"],
+    numbers: Float[np.ndarray, "graph other"],
+    made: Float[np.ndarray, "sample graph other"],
+    value: Float[np.ndarray, "graph other"],
     family: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """z, p and corrected p, upwards alone, of information against shuffled labels; sizes stay, so that chance does too.
@@ -219,7 +221,10 @@ def _mirrored(values: np.ndarray) -> np.ndarray:
 
 
 def _matrix(values: np.ndarray, labels: xr.DataArray) -> xr.DataArray:
-    names = [f"{layer}" if head < 0 else f"{layer}.{head}" for layer, head in zip(labels["layer"].values, labels["head"].values, strict=True)]
+    names = [
+        f"{layer}" if head < 0 else f"{layer}.{head}"
+        for layer, head in zip(labels["layer"].values, labels["head"].values, strict=True)
+    ]
     return xr.DataArray(values, dims=("graph", "other"), coords={"graph": names, "other": names})
 
 

@@ -60,9 +60,7 @@ def objective(told: Table, base: Table, likelihood: str) -> Float[np.ndarray, "*
     return np.asarray(each.sum((-2, -1)))
 
 
-def climbed(
-    weights: Weights, exposure: Weights, start: Labels, blocks: int, likelihood: str, rng: np.random.Generator
-) -> Labels:
+def climbed(weights: Weights, exposure: Weights, start: Labels, blocks: int, likelihood: str, rng: np.random.Generator) -> Labels:
     """Move one token after another to the block that is best for it, until a whole round moves nobody."""
     labels = np.array(start, np.int64)
     tables = np.stack([_sums(matrix, labels, blocks) for matrix in (weights, exposure)])

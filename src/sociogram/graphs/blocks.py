@@ -159,7 +159,18 @@ def goodness(
         cost = free / 2 * np.log(pairs) + (len(sizes) - 1) / 2 * np.log(len(weights))
         left = np.square(weights - fit.expected(exposure)).sum()
         explained = 1 - left / nothing if nothing > 0 else np.nan
-        rows.append((number, len(sizes), likely, free, free * np.log(pairs) - 2 * likely, likely + spelled - cost, explained, fit.agreeing))
+        rows.append(
+            (
+                number,
+                len(sizes),
+                likely,
+                free,
+                free * np.log(pairs) - 2 * likely,
+                likely + spelled - cost,
+                explained,
+                fit.agreeing,
+            )
+        )
     names = ["blocks", "used", "log_likelihood", "parameters", "bic", "icl", "explained", "agreeing"]
     return pd.DataFrame(rows, columns=names)
 

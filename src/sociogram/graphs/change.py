@@ -72,7 +72,7 @@ class Change:
 
     def __repr__(self) -> str:
         """How many steps, the largest, and how many are unusual."""
-        largest = self.table.loc[self.table["change"].idxmax()]
+        largest = self.table.iloc[int(self.table["change"].argmax())]
         return (
             f"Change({len(self.table)} steps over {self.over}; largest {largest['change']:.3f} from {largest['before']} to "
             f"{largest['after']} (score {largest['score']:.1f}); {int(self.table['unusual'].sum())} unusual)"
@@ -180,8 +180,8 @@ def _token_rows(networks: Networks, steps: pd.DataFrame, heard: Pairwise, told: 
 def _layers(networks: Networks) -> tuple[np.ndarray, list[str], int]:
     if networks.source.by != "layer":
         raise InputError(
-            f'by="{networks.source.by}": change() follows layers, and heads of two layers are not each other\'s: make the networks with '
-            'by="layer", or ask over="steps"'
+            f'by="{networks.source.by}": change() follows layers, and heads of two layers are not each other\'s: make the '
+            'networks with by="layer", or ask over="steps"'
         )
     weights, allowed = everything(networks)
     return _series([weights[i : i + 1] for i in range(len(weights))], [allowed], names_of(networks.labels))
@@ -195,7 +195,9 @@ def _recordings(networks: Networks, others: list[Networks]) -> tuple[np.ndarray,
                 raise InputError(f"change(): {name}={a!r} in recording 0 and {b!r} in {number}: ask all the same question")
         check_same_tokens(f"change(), recording {number}", networks.tokens, other.tokens)
         if not networks.labels.equals(other.labels):
-            raise InputError(f"change(): {len(networks)} graphs in recording 0 and {len(other)} in {number}: they are not the same heads")
+            raise InputError(
+                f"change(): {len(networks)} graphs in recording 0 and {len(other)} in {number}: they are not the same heads"
+            )
     found = [everything(one) for one in (networks, *others)]
     return _series([weights for weights, _ in found], [allowed for _, allowed in found], [str(i) for i in range(len(found))])
 
@@ -215,7 +217,8 @@ def _over_steps(networks: Networks, samples: int, seed: int) -> Change:
     if begin is None or count - int(begin) < 3:
         written = 0 if begin is None else count - int(begin)
         raise RecordingError(
-            f'over="steps" needs a recording of at least three written tokens, and this has {written}: sg.record(model, text, generate=20)'
+            f'over="steps" needs a recording of at least three written tokens, and this has {written}: '
+            "sg.record(model, text, generate=20)"
         )
     rows = np.arange(int(begin), count) - first
     total, alone = np.zeros((len(rows), len(rows), len(networks.tokens))), []

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from sociogram.models.tokens import words
 
-FUNCTION_WORDS = frozenset(
-    """
+_FUNCTION_WORDS = """
     a an the this that these those some any no every each either neither both all many much few several another such
     i me my mine myself you your yours yourself he him his himself she her hers herself it its itself we us our ours ourselves
     they them their theirs themselves who whom whose which what one
@@ -18,8 +17,8 @@ FUNCTION_WORDS = frozenset(
     around before after during behind beside besides beyond near off up down along toward towards upon per via
     am is are was were be been being do does did done have has had having will would shall should can could may might must ought
     not n't there here also only just very too again ever never
-    """.split()
-)
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """English words of closed classes: articles, pronouns, conjunctions, prepositions, auxiliaries, a few particles."""
 
 _SIGNS = str.maketrans("", "", "␣↵⇥␍◌")

@@ -39,7 +39,7 @@ class Common:
             of the squared weights about their row's mean; below 0 is worse than an even pattern), `cross_entropy`, `even_entropy`
             (log of the number of tokens that may be heard) and `own_entropy` (what no pattern can be below), mean over readers
             in nats, and `predicted` (how far from even to own the pattern gets: 1 all, 0 nothing); where the weights' variance
-            over pairs and prompts lies: `offset` (distance from reader to sender, the first token apart), `place` (reader and
+            over pairs and prompts lies: `offset` (distance from reader to sender, and the first token apart), `place` (reader and
             sender beyond that, the same in all prompts) and `content` (differs between prompts), which sum to 1, and
             `place_by_chance` (what `place` would be if all were noise: few prompts don't average it out).
         prompts: one row per prompt: `prompt, tokens` (it has) `, used` (in the comparison), `text`.
@@ -99,9 +99,9 @@ class Common:
         mean = self.table[["explained", "offset", "place", "content"]].mean()
         cut = int((self.prompts["tokens"] > self.prompts["used"]).sum())
         return (
-            f"Common({len(self.prompts)} prompts of {self.average.sizes['query']} tokens ({cut} were cut), {len(self.table)} graphs; held out, "
-            f"{mean['explained']:.1%} explained; variance: offset {mean['offset']:.1%}, place {mean['place']:.1%}, content "
-            f"{mean['content']:.1%})"
+            f"Common({len(self.prompts)} prompts of {self.average.sizes['query']} tokens ({cut} were cut), {len(self.table)} graphs; "
+            f"held out, {mean['explained']:.1%} explained; variance: offset {mean['offset']:.1%}, place {mean['place']:.1%}, "
+            f"content {mean['content']:.1%})"
         )
 
 
@@ -152,7 +152,7 @@ def predicted(weights: Texts, allowed: Mask) -> dict[str, Float[np.ndarray, " he
     over = (0, 2, 3)
     shares, pattern = shares_of(np.where(choice, weights, 0.0)), shares_of(np.where(choice, others, 0.0))
     pattern = np.where(choice, (1 - EVEN_SHARE) * pattern + EVEN_SHARE / np.maximum(count, 1), 0.0)
-    heard = shares.any(-1)
+    heard = np.asarray(shares.any(-1))
     logs = [np.log(np.where(part > 0, part, 1.0)) for part in (pattern, shares)]
     crossed, alone = (_mean(-(shares * log).sum(-1), heard) for log in logs)
     even = _mean(np.broadcast_to(np.log(np.maximum(count[..., 0], 1)), heard.shape), heard)
@@ -198,8 +198,8 @@ def _check_causal(batches: Sequence[Batch], length: int) -> None:
     for number, batch in enumerate(batches):
         if batch.allowed[:, :length, length:].any():
             raise InputError(
-                f"common(): prompt {number} has {batch.allowed.shape[-1]} tokens and the shortest {length}, and here tokens hear later "
-                "ones, so that cutting would leave parts of what they hear: give prompts of equally many tokens"
+                f"common(): prompt {number} has {batch.allowed.shape[-1]} tokens and the shortest {length}, and here tokens hear "
+                "later ones, so that cutting would leave parts of what they hear: give prompts of equally many tokens"
             )
 
 
@@ -211,7 +211,9 @@ def _check(every: Sequence[Networks]) -> int:
         for name in QUESTION:
             a, b = getattr(one.source, name), getattr(other.source, name)
             if a != b:
-                raise InputError(f"common(): {name}={a!r} here and {b!r} in number {number} of the others' prompts: ask all the same question")
+                raise InputError(
+                    f"common(): {name}={a!r} here and {b!r} in number {number} of the others' prompts: ask all the same question"
+                )
         if not one.labels.equals(other.labels):
             raise InputError(f"common(): {len(one)} graphs here and {len(other)} in prompt {number}: they are not the same heads")
     length = min(len(network.tokens) for network in every)

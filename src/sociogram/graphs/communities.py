@@ -191,7 +191,9 @@ def divided(weights: Weights, allowed: Allowed, expected: str, resolution: float
     return labels, modularity_of(weights, allowed, labels, expected, resolution)
 
 
-def modularity_of(weights: Weights, allowed: Allowed, labels: Labels, expected: str = "degrees", resolution: float = 1.0) -> float:
+def modularity_of(
+    weights: Weights, allowed: Allowed, labels: Labels, expected: str = "degrees", resolution: float = 1.0
+) -> float:
     """Share of the weight within communities less `resolution` times what is expected there.
 
     With `expected="sums"` this is the directed modularity of Leicht & Newman (2008), self-pairs expected too as they have it.
@@ -253,15 +255,16 @@ def _levels(weights: Weights, allowed: Allowed, expected: str, found: list[tuple
 
 
 def _judged(
-    table: pd.DataFrame, weights: Weights, allowed: Allowed, expected: str, found: list[tuple[float, Labels]], null: str, samples: int,
-    seed: int,
+    table: pd.DataFrame, weights: Weights, allowed: Allowed, expected: str, found: list[tuple[float, Labels]], null: str,
+    samples: int, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """The levels with what random graphs have, divided anew at each level's resolution."""
     draw = sampler(null, weights, allowed, blocks=found[0][1] if null == "sbm" else None)
     made = draw(samples, np.random.default_rng([seed, 1]))
     numbers = np.array([[divided(one, allowed, expected, at, seed)[1] for one in made] for at, _ in found])
-    judged_table, _ = judged(table, table["modularity"].to_numpy(np.float64), numbers)
-    return judged_table.drop(columns="value")
+    with np.errstate(invalid="ignore"):  # where all random graphs are one community, z is infinite and has no interval
+        found_table, _ = judged(table, table["modularity"].to_numpy(np.float64), numbers)
+    return found_table.drop(columns="value")
 
 
 def _check(levels: int | None, null: str | None, samples: int) -> None:

@@ -101,14 +101,14 @@ def diff(one: Networks, other: Networks, *, top: int = 20) -> Difference:
 
 
 def _statistics(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    names = [name for name in one if name not in ("layer", "head")]
+    names = [str(name) for name in one if name not in ("layer", "head")]
     parts = []
     for name in names:
         spread = float(one[name].std(ddof=0))
         change = other[name] - one[name]
         relative = change / spread if spread > 0 else np.nan
-        columns = {"statistic": name, "one": one[name], "other": other[name], "change": change, "relative": relative}
-        parts.append(one[["layer", "head"]].assign(**columns))
+        values = {"one": one[name], "other": other[name], "change": change, "relative": relative}
+        parts.append(one[["layer", "head"]].assign(statistic=name, **values))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -133,7 +133,11 @@ def _edges(one: Networks, other: Networks, top: int) -> tuple[pd.DataFrame, pd.D
         moved = np.divide(size.sum((1, 2)), both, out=np.zeros_like(both), where=both > 0)
         graphs.append(
             labels.iloc[a.first : a.first + len(size)].assign(
-                moved=moved, largest=size.max((1, 2)), changed=(size > 0).sum((1, 2)), pairs=pairs.sum((1, 2)), total=size.sum((1, 2))
+                moved=moved,
+                largest=size.max((1, 2)),
+                changed=(size > 0).sum((1, 2)),
+                pairs=pairs.sum((1, 2)),
+                total=size.sum((1, 2)),
             )
         )
         found = _strongest(found, a, b, size, top)
@@ -186,7 +190,9 @@ def _check(one: Networks, other: Networks, top: int) -> None:
     for name in QUESTION:
         a, b = getattr(one.source, name), getattr(other.source, name)
         if a != b:
-            raise InputError(f"diff(): {name}={a!r} here and {b!r} there; ask both the same question: sg.networks(rec, {name}=...)")
+            raise InputError(
+                f"diff(): {name}={a!r} here and {b!r} there; ask both the same question: sg.networks(rec, {name}=...)"
+            )
     check_same_tokens("diff()", one.tokens, other.tokens)
 
 
@@ -212,4 +218,6 @@ def _why_no_edges(one: Networks, other: Networks, same: bool) -> str | None:
     if same:
         return None
     counts = [f"{frame['layer'].nunique()} layers and {len(frame)} graphs" for frame in (one.labels, other.labels)]
-    return f"{counts[0]} here, {counts[1]} there: heads are not the same ones, so statistics are compared as means over all graphs"
+    return (
+        f"{counts[0]} here, {counts[1]} there: heads are not the same ones, so statistics are compared as means over all graphs"
+    )

@@ -22,23 +22,25 @@ Graphs = Float[np.ndarray, "graph query key"]
 Others = Float[np.ndarray, "other query key"]
 Matrix = Float[np.ndarray, "graph other"]
 Rows = Float[np.ndarray, "*reader key"]
+OtherRows = Float[np.ndarray, "*others key"]
 
 
-def jensen_shannon(one: Rows, other: Rows) -> Float[np.ndarray, "*reader"]:
+def jensen_shannon(one: Rows, other: OtherRows) -> Float[np.ndarray, "*many"]:
     """Root of the Jensen-Shannon divergence, in bits, of what two readers hear: 0 to 1 (Endres & Schindelin 2003)."""
     middle = (one + other) / 2
     bits = sum(
-        (part * np.log2(np.divide(part, middle, out=np.ones_like(part), where=(part > 0) & (middle > 0)))).sum(-1) for part in (one, other)
+        (part * np.log2(np.divide(part, middle, out=np.ones(middle.shape), where=(part > 0) & (middle > 0)))).sum(-1)
+        for part in (one, other)
     )
     return np.asarray(np.sqrt(np.maximum(np.asarray(bits), 0.0) / 2))
 
 
-def hellinger(one: Rows, other: Rows) -> Float[np.ndarray, "*reader"]:
+def hellinger(one: Rows, other: OtherRows) -> Float[np.ndarray, "*many"]:
     """Root of 1 less the sum of sqrt(p q): 0 to 1."""
     return np.asarray(np.sqrt(np.square(np.sqrt(one) - np.sqrt(other)).sum(-1) / 2))
 
 
-def total_variation(one: Rows, other: Rows) -> Float[np.ndarray, "*reader"]:
+def total_variation(one: Rows, other: OtherRows) -> Float[np.ndarray, "*many"]:
     """Half the summed difference: the share of what is heard that would have to move, 0 to 1."""
     return np.asarray(np.abs(one - other).sum(-1) / 2)
 
@@ -117,15 +119,17 @@ def distances(networks: Networks, metric: str = "jensen-shannon", other: Network
     weights, allowed = everything(networks)
     if other is not None and len(other.tokens) != len(networks.tokens):
         raise InputError(
-            f"distances(): {len(networks.tokens)} tokens here and {len(other.tokens)} there; readers are compared one by one, so make "
-            "both of texts with as many tokens, or compare networks.summary() of both"
+            f"distances(): {len(networks.tokens)} tokens here and {len(other.tokens)} there; readers are compared one by one, so "
+            "make both of texts with as many tokens, or compare networks.summary() of both"
         )
     others, others_allowed = (weights, allowed) if other is None else everything(other)
     choice = readers_with_choice(allowed) | readers_with_choice(others_allowed)
     matrix = between(weights, others, metric, choice)
     labels = networks.labels
     columns = labels if other is None else other.labels
-    named = xr.DataArray(matrix, dims=("graph", "other"), coords={"graph": names_of(labels), "other": names_of(columns)}, name=metric)
+    named = xr.DataArray(
+        matrix, dims=("graph", "other"), coords={"graph": names_of(labels), "other": names_of(columns)}, name=metric
+    )
     return Distances(named, labels, columns, metric, int(choice.sum()) if metric in BY_READER else 0)
 
 
@@ -154,7 +158,7 @@ def between(weights: Graphs, others: Others, metric: str, choice: Bool[np.ndarra
     return np.stack([by_reader(each, two, metric).mean(-1) for each in one])
 
 
-def by_reader(one: Rows, other: Rows, metric: str) -> Float[np.ndarray, "*reader"]:
+def by_reader(one: Rows, other: OtherRows, metric: str) -> Float[np.ndarray, "*many"]:
     """The distance of each reader; of one that hears nothing on one side 1, on both 0. Rows sum to 1 or 0."""
     hears, hears_there = one.any(-1), other.any(-1)
     found = BY_READER[metric](one, other)
@@ -168,6 +172,6 @@ def shares_of(weights: Rows) -> Rows:
 
 
 def names_of(labels: pd.DataFrame) -> list[str]:
-    """"5.3" for head 3 of layer 5, "5" for all of layer 5, "all" for all."""
+    """ "5.3" for head 3 of layer 5, "5" for all of layer 5, "all" for all."""
     pairs = zip(labels["layer"], labels["head"], strict=True)
     return ["all" if layer < 0 else f"{layer}" if head < 0 else f"{layer}.{head}" for layer, head in pairs]

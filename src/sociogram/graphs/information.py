@@ -63,8 +63,8 @@ def expected_information(rows: Int[np.ndarray, " community"], columns: Int[np.nd
     for (a, b), times in _pairs(rows, columns).items():
         shared = np.arange(max(1, a + b - total), min(a, b) + 1)
         chance = (
-            logs[a] + logs[b] + logs[total - a] + logs[total - b] - logs[total] - logs[shared] - logs[a - shared] - logs[b - shared]
-            - logs[total - a - b + shared]
+            logs[a] + logs[b] + logs[total - a] + logs[total - b] - logs[total]
+            - logs[shared] - logs[a - shared] - logs[b - shared] - logs[total - a - b + shared]
         )  # fmt: skip
         mean += times * float((shared / total * np.log(total * shared / (a * b)) * np.exp(chance)).sum())
     return mean
@@ -79,7 +79,9 @@ def _pairs(rows: np.ndarray, columns: np.ndarray) -> dict[tuple[int, int], int]:
     return found
 
 
-def all_information(labels: Int[np.ndarray, "graph token"], others: Int[np.ndarray, "other token"]) -> Float[np.ndarray, "graph other"]:
+def all_information(
+    labels: Int[np.ndarray, "graph token"], others: Int[np.ndarray, "other token"]
+) -> Float[np.ndarray, "graph other"]:
     """Mutual information, in nats, of every division of one list with every one of another, at once."""
     total = labels.shape[1]
     (one, owner), (two, owner_two) = _members(labels), _members(others)

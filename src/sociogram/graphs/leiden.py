@@ -44,16 +44,26 @@ def merged(weights: Float[np.ndarray, "node node"], labels: Labels) -> Float[np.
 
 
 def leiden(surplus: Surplus, rng: np.random.Generator) -> Labels:
-    """One run: move, refine, aggregate, until nothing moves. `surplus` is symmetric; its diagonal is not looked at.
+    """One run: passes, each from where the last one ended, until one gains nothing. `surplus` is symmetric.
 
-    Of the groups that a node may join in refinement the best is taken, not one by chance: chance is in the order of the nodes.
+    At the end no node gains by moving alone, no two groups by merging, and each group holds together. Of the groups that a node
+    may join in refinement the best is taken, not one by chance: chance is in the order of the nodes.
     """
     between = np.array(surplus, np.float64)
+    np.fill_diagonal(between, 0.0)
     least = ROUNDING * float(np.abs(between).sum())
-    node_of = np.arange(len(between))
-    labels = node_of
+    labels = np.arange(len(between))
     while True:
-        np.fill_diagonal(between, 0.0)
+        found = _pass(between, labels, rng, least)
+        if within(between, found) <= within(between, labels) + least:
+            return labels
+        labels = found
+
+
+def _pass(between: Surplus, labels: Labels, rng: np.random.Generator, least: float) -> Labels:
+    """Move, refine, aggregate, until refinement merges nothing."""
+    node_of = np.arange(len(between))
+    while True:
         labels = _moved(between, labels, rng, least)
         fine = _refined(between, labels, rng, least)
         if len(np.unique(fine)) == len(between):
@@ -62,6 +72,7 @@ def leiden(surplus: Surplus, rng: np.random.Generator) -> Labels:
         above = np.zeros(int(fine.max()) + 1, np.int64)
         above[fine] = labels
         between, node_of, labels = merged(between, fine), fine[node_of], ordered(above)
+        np.fill_diagonal(between, 0.0)
 
 
 def _moved(between: Surplus, labels: Labels, rng: np.random.Generator, least: float) -> Labels:

@@ -130,7 +130,9 @@ class Networks:
                 raise InputError(f"layer {layer} of {stack!r} has no messages to make a graph of")
         if head is not None:
             head = check_index("head", head, int((labels["layer"] == layer).sum()))
-        found = np.flatnonzero((labels["layer"] == (-1 if layer is None else layer)) & (labels["head"] == (-1 if head is None else head)))
+        found = np.flatnonzero(
+            (labels["layer"] == (-1 if layer is None else layer)) & (labels["head"] == (-1 if head is None else head))
+        )
         return int(found[0])
 
     def summary(self) -> pd.DataFrame:
@@ -251,9 +253,7 @@ class Networks:
         """Whether communities go by the kind of word; see `graphs.agreement.class_agreement`."""
         from sociogram.graphs.agreement import class_agreement
 
-        return class_agreement(
-            self, classes, resolution=resolution, expected=expected, null=null, samples=samples, seed=seed
-        )
+        return class_agreement(self, classes, resolution=resolution, expected=expected, null=null, samples=samples, seed=seed)
 
     def distances(self, metric: str = "jensen-shannon", other: Networks | None = None) -> Distances:
         """How far graphs are from each other, or from another recording's; see `graphs.distances.distances`."""

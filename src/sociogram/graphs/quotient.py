@@ -103,7 +103,9 @@ def community_series(
     return _series(networks, layers, found, pd.concat(quotients, ignore_index=True), -1 if head is None else head)
 
 
-def _series(networks: Networks, layers: list[int], found: list[np.ndarray], quotients: pd.DataFrame, head: int) -> CommunitySeries:
+def _series(
+    networks: Networks, layers: list[int], found: list[np.ndarray], quotients: pd.DataFrame, head: int
+) -> CommunitySeries:
     place = np.arange(len(networks.tokens)) + int(networks.source.drop_first)
     coords = {"layer": layers, "token": place, "text": ("token", networks.tokens)}
     labels = xr.DataArray(np.stack(found), dims=("layer", "token"), name="community", coords=coords)

@@ -72,6 +72,25 @@ def test_the_same_twice(call, pair: tuple[Path, Path]) -> None:  # type: ignore[
     assert "0 of 168 edges changed" in " ".join(out.split())
 
 
+def test_the_model_is_asked_for_what_was_not_kept(
+    call,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = sg.load(tiny_llama())
+    monkeypatch.setattr(sg, "load", lambda name: model if name == "tiny" else pytest.fail(name))
+    sides = tmp_path / "A.zarr", tmp_path / "B.zarr"
+    for path in sides:
+        sg.record(model, IDS).save(path)
+    code, out, err = call(*sides, "--weight", "message")
+    assert (code, out) == (1, "")
+    assert "this needs the model's output projections" in " ".join(err.split())
+    for models in (("--model", "tiny"), ("--model", "tiny", "--model", "tiny")):
+        code, out, _ = call(*sides, "--weight", "message", *models)
+        assert code == 0
+        assert "0 of 168 edges changed" in " ".join(out.split())
+
+
 def test_bad_calls_are_one_line_and_a_code(call, pair: tuple[Path, Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for args, code, said in (
         ((pair[0], tmp_path / "none.zarr"), 1, "no recording at"),

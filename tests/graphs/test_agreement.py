@@ -49,6 +49,8 @@ def test_random_heads_agree_as_by_chance() -> None:
         weights = softmaxed(rng.standard_normal((1, 4, TOKENS, TOKENS)), mask(TOKENS, "full"))
         found = sg.networks(with_weights(weights)).agreement(samples=39, seed=int(rng.integers(1000)))
         upper = np.triu_indices(4, 1)
+        by_one = [adjusted(found.labels.values[i], found.labels.values[j]) for i, j in zip(*upper, strict=True)]
+        np.testing.assert_allclose(found.matrix.values[upper], by_one, atol=1e-12)
         values += found.matrix.values[upper].tolist()
         smallest.append(np.nanmin(found.p_corrected.values))
     assert abs(np.nanmean(values)) < 0.05

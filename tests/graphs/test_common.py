@@ -113,7 +113,7 @@ def test_prompts_are_cut_to_the_shortest_and_it_is_said() -> None:
     np.testing.assert_allclose(found.residual(2, 1, 2).sum("key"), 0, atol=1e-6)
     np.testing.assert_allclose(found.table[SHARES].sum(axis=1), 1)
     assert found.table[["layer", "head"]].to_numpy().tolist() == [[layer, head] for layer in range(2) for head in range(4)]
-    assert "3 prompts of 6 tokens (2 were cut), 8 graphs" in repr(found)
+    assert "3 prompts of 6 tokens (2 cut), 8 graphs" in repr(found)
     apart = found.distances("total-variation")
     expected = np.abs(own[0, 1:] - own[1, 1:]).sum(-1).mean() / 2
     assert float(apart.sel(graph="1.2", prompt=0, other=1)) == pytest.approx(expected, rel=1e-6)

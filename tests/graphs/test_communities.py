@@ -11,7 +11,7 @@ import pytest
 import sociogram as sg
 from sociogram.graphs.communities import blocks_of, divided, modularity, modularity_of, partitions
 from sociogram.graphs.information import adjusted
-from sociogram.graphs.leiden import best_groups, leiden, merged, ordered, within
+from sociogram.graphs.leiden import _joined, _refined, best_groups, leiden, merged, ordered, within
 from sociogram.graphs.measures import without_self
 from sociogram.graphs.nulls import sampler
 from tests.graphs.making import mask, of_one, planted, same_groups, softmaxed, with_weights
@@ -92,6 +92,38 @@ def test_every_community_holds_together() -> None:
             assert nx.is_connected(graph.subgraph(np.flatnonzero(labels == label)))
 
 
+def test_refinement_takes_apart_what_does_not_hold_together() -> None:
+    """Two cliques that one label holds, as Louvain can leave them, come out as two."""
+    clique = np.repeat([0, 1], 4)
+    both = np.where(clique[:, None] == clique, 1.0, -0.5)
+    np.fill_diagonal(both, 0)
+    fine = _refined(both, np.zeros(8, np.int64), np.random.default_rng(0), 1e-12)
+    assert not set(fine[:4]) & set(fine[4:])
+    assert len(set(_refined(both, clique, np.random.default_rng(0), 1e-12))) == 2
+
+
+def test_who_joins_whom_is_what_sums_from_scratch_say() -> None:
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        part = rng.standard_normal((9, 9)) + 0.3
+        part = part + part.T
+        np.fill_diagonal(part, 0)
+        labels = np.arange(9)
+        for node in np.random.default_rng(seed).permutation(9):
+            alone, others = (labels == labels[node]).sum() == 1, labels != labels[node]
+            if not alone or part[node, others].sum() < 0:
+                continue
+            gains = {}
+            for label in set(labels[others].tolist()):
+                inside = labels == label
+                if part[np.ix_(inside, ~inside)].sum() >= 0:
+                    gains[label] = part[node, inside].sum()
+            best = max(gains, key=lambda label: gains[label], default=None)
+            if best is not None and gains[best] > 0:
+                labels[node] = best
+        assert same_groups(_joined(part, np.random.default_rng(seed), 1e-12), labels)
+
+
 def test_labels_go_by_size_then_by_first_token() -> None:
     np.testing.assert_array_equal(ordered(np.array([7, 3, 3, 9, 9, 5])), [2, 0, 0, 1, 1, 3])
     np.testing.assert_array_equal(merged(np.arange(9.0).reshape(3, 3), np.array([0, 1, 0])), [[0 + 2 + 6 + 8, 1 + 7], [3 + 5, 4]])
@@ -147,7 +179,7 @@ def test_a_shuffled_network_has_no_community() -> None:
     weights = planted(np.repeat([0, 1], 8), allowed, 2.5, 1)
     draw = sampler("uniform", weights, allowed)
     ps = []
-    for _ in range(40):
+    for _ in range(25):
         shuffled = draw(1, rng)[0]
         ps.append(of_one(shuffled).communities(0, null="uniform", samples=19, levels=1).levels["p"][0])
     assert np.mean(np.array(ps) <= 0.1) <= 0.25

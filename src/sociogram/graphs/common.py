@@ -99,7 +99,7 @@ class Common:
         mean = self.table[["explained", "offset", "place", "content"]].mean()
         cut = int((self.prompts["tokens"] > self.prompts["used"]).sum())
         return (
-            f"Common({len(self.prompts)} prompts of {self.average.sizes['query']} tokens ({cut} were cut), {len(self.table)} graphs; "
+            f"Common({len(self.prompts)} prompts of {self.average.sizes['query']} tokens ({cut} cut), {len(self.table)} graphs; "
             f"held out, {mean['explained']:.1%} explained; variance: offset {mean['offset']:.1%}, place {mean['place']:.1%}, "
             f"content {mean['content']:.1%})"
         )

@@ -120,6 +120,22 @@ def test_prompts_are_cut_to_the_shortest_and_it_is_said() -> None:
     np.testing.assert_allclose(apart.values, np.swapaxes(apart.values, 1, 2))
 
 
+def test_a_new_prompt_is_scored_by_the_mean_of_those_before() -> None:
+    every = [nets(i, 7) for i in range(4)]
+    found = every[0].common(every[1:3]).predicts(every[3])
+    together = np.stack([one.weights(1, 2) for one in every])
+    mean, own = together[:3].mean(0), together[3]
+    left = sum(np.square(own[q, : q + 1] - mean[q, : q + 1]).sum() for q in range(1, 7))
+    whole = sum(np.square(own[q, : q + 1] - 1 / (q + 1)).sum() for q in range(1, 7))
+    row = found.query("layer == 1 and head == 2").iloc[0]
+    assert row["explained"] == pytest.approx(1 - left / whole, rel=1e-5)
+    itself = every[0].common([every[0]])
+    assert (itself.predicts(every[0])["explained"] > 0.999).all()
+    assert len(itself.predicts(nets(5, 9))) == len(itself.predicts(nets(5, 4))) == 8
+    with pytest.raises(sg.InputError, match=r"threshold=0.0 here and 0.1 in number 1"):
+        itself.predicts(nets(1, 6, threshold=0.1))
+
+
 @pytest.mark.real
 def test_real_heads_hold_more_of_position_than_shuffled_ones(smollm: sg.Model) -> None:
     texts = [

@@ -69,6 +69,22 @@ class Common:
         coords = {"query": place, "key": place, "query_token": ("query", texts), "key_token": ("key", texts)}
         return xr.DataArray(weights - others, dims=("query", "key"), coords=coords, name="residual")
 
+    def predicts(self, other: Networks) -> pd.DataFrame:
+        """How much of a new prompt the generic patterns predict, as far as both are long.
+
+        Returns:
+            `layer, head, explained, cross_entropy, even_entropy, own_entropy, predicted`, as in `table`.
+
+        Raises:
+            InputError: another question, other heads, or a longer prompt without a causal mask.
+        """
+        length = min(_check((self.networks[0], other)), self.average.sizes["query"])
+        tables = []
+        for weights, allowed, labels in _layers((other,), length):
+            guess = self.average.values[labels.index, :length, :length]
+            tables.append(labels.assign(**scored(weights, guess[None], allowed)))
+        return pd.concat(tables, ignore_index=True)
+
     def distances(self, metric: str = "jensen-shannon") -> xr.DataArray:
         """How far prompts are from each other in every graph, mean over readers: `[graph, prompt, other]`.
 
@@ -144,10 +160,16 @@ def common(networks: Networks, others: Sequence[Networks]) -> Common:
 
 
 def predicted(weights: Texts, allowed: Mask) -> dict[str, Float[np.ndarray, " head"]]:
-    """How much of each prompt the mean of the others predicts, over all prompts; readers without a choice left out."""
+    """How much of each prompt the mean of the others predicts, over all prompts."""
+    return scored(weights, (weights.sum(0) - weights) / (len(weights) - 1), allowed)
+
+
+def scored(
+    weights: Texts, others: Float[np.ndarray, "guess head query key"], allowed: Mask
+) -> dict[str, Float[np.ndarray, " head"]]:
+    """How much of prompts a pattern (of each, or one for all) predicts; readers without a choice left out."""
     count = allowed.sum(-1, keepdims=True)
     choice = allowed & (count > 1)
-    others = (weights.sum(0) - weights) / (len(weights) - 1)
     own, guess = (_about_row(part, choice) for part in (weights, others))
     over = (0, 2, 3)
     shares, pattern = shares_of(np.where(choice, weights, 0.0)), shares_of(np.where(choice, others, 0.0))

@@ -10,6 +10,16 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from jaxtyping import install_import_hook
 
 SHAPED = [
+    "graphs.central",
+    "graphs.communities",
+    "graphs.layered",
+    "graphs.linear",
+    "graphs.measures",
+    "graphs.nulls",
+    "graphs.source",
+    "graphs.spectrum",
+    "graphs.steps",
+    "graphs.testing",
     "core.medoids",
     "models.outside",
     "core.linear",

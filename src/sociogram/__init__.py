@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         UnsupportedModelError,
     )
     from sociogram.core.schedule import Schedule
+    from sociogram.graphs.causal import CausalTest
+    from sociogram.graphs.networks import Networks, networks
+    from sociogram.graphs.testing import NullTest
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
     from sociogram.models.loading import load
@@ -59,6 +62,9 @@ _HOME = {
     **dict.fromkeys(("Steered", "steer"), "steering.steer"),
     "Receipt": "steering.receipt",
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
+    **dict.fromkeys(("Networks", "networks"), "graphs.networks"),
+    "NullTest": "graphs.testing",
+    "CausalTest": "graphs.causal",
     "to_html": "studio.page",
     "Schedule": "core.schedule",
     "Past": "steering.past",
@@ -80,6 +86,7 @@ __all__ = [
     "AccountError",
     "Anatomy",
     "Audit",
+    "CausalTest",
     "Comparison",
     "EditDidNotLand",
     "Flock",
@@ -89,6 +96,8 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelNotFoundError",
+    "Networks",
+    "NullTest",
     "Past",
     "Receipt",
     "Recording",
@@ -108,6 +117,7 @@ __all__ = [
     "inertia",
     "known_models",
     "load",
+    "networks",
     "open_recording",
     "plot",
     "record",

@@ -6,9 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 
-def blocks_of(
-    weights: Float[np.ndarray, "query key"], *, resolution: float = 1.0, seed: int = 0
-) -> Int[np.ndarray, " token"]:
+def blocks_of(weights: Float[np.ndarray, "query key"], *, resolution: float = 1.0, seed: int = 0) -> Int[np.ndarray, " token"]:
     """The community of each token by Leiden on directed modularity (Traag et al. 2019; Dugué & Perez 2015), largest first."""
     from scipy.sparse import csr_matrix
     from sknetwork.clustering import Leiden

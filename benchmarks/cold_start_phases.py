@@ -51,8 +51,8 @@ def main() -> None:
     loading.open_tokenizer = clocked("load: tokenizer", opening.open_tokenizer)
     model.find_anatomy = clocked("record: anatomy", model.find_anatomy)
     model.encode = clocked("record: encode", model.encode)
-    recorder = importlib.import_module("sociogram.watch.record")
-    recorder._run = clocked("record: the run", recorder._run)
+    running = importlib.import_module("sociogram.watch.running").Running
+    running.run = clocked("record: the run", running.run)
     vars(sg)["load"] = clocked("load: the rest", sg.load)
     vars(sg)["record"] = clocked("record: the rest", sg.record)
     for question in QUESTIONS:

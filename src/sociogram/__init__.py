@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from sociogram.core.schedule import Schedule
     from sociogram.graphs.agreement import Agreement
     from sociogram.graphs.blocks import Blocks
+    from sociogram.graphs.causal import CausalTest
     from sociogram.graphs.change import Change
     from sociogram.graphs.common import Common
     from sociogram.graphs.communities import Communities
     from sociogram.graphs.diff import Difference
     from sociogram.graphs.distances import Distances
-    from sociogram.graphs.networks import networks
+    from sociogram.graphs.networks import Networks, networks
     from sociogram.graphs.quotient import CommunitySeries
+    from sociogram.graphs.testing import NullTest
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
     from sociogram.models.loading import load
@@ -68,7 +70,6 @@ _HOME = {
     **dict.fromkeys(("Steered", "steer"), "steering.steer"),
     "Receipt": "steering.receipt",
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
-    "networks": "graphs.networks",
     "Agreement": "graphs.agreement",
     "Blocks": "graphs.blocks",
     "Change": "graphs.change",
@@ -77,6 +78,9 @@ _HOME = {
     "Difference": "graphs.diff",
     "Distances": "graphs.distances",
     "CommunitySeries": "graphs.quotient",
+    **dict.fromkeys(("Networks", "networks"), "graphs.networks"),
+    "NullTest": "graphs.testing",
+    "CausalTest": "graphs.causal",
     "to_html": "studio.page",
     "Schedule": "core.schedule",
     "Past": "steering.past",
@@ -100,6 +104,7 @@ __all__ = [
     "Anatomy",
     "Audit",
     "Blocks",
+    "CausalTest",
     "Change",
     "Common",
     "Communities",
@@ -115,6 +120,8 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelNotFoundError",
+    "Networks",
+    "NullTest",
     "Past",
     "Receipt",
     "Recording",

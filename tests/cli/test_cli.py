@@ -28,23 +28,6 @@ def run(*args: str, text: str | None = None, **env: str) -> subprocess.Completed
     )
 
 
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch, smollm: sg.Model, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    """Run a command in this process, with the model loaded once."""
-    from sociogram.cli.app import app
-    from sociogram.cli.screen import errors
-
-    monkeypatch.setattr(sg, "load", lambda name: smollm if name == "smollm2-135m" else pytest.fail(name))
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(*args: str) -> tuple[int, str, str]:
-        code = errors(lambda: app(list(args), standalone_mode=False), debug=lambda: False)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
-
-
 @pytest.mark.real
 def test_look_shows_the_conversation(inside) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = inside("look", SENTENCE)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sociogram._version import __version__
-from sociogram.cli import diff, look, models, steer, worksheet
+from sociogram.cli import diff, look, models, networks, steer, worksheet
 from sociogram.cli.screen import errors, survive_narrow_encodings
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("steer")(steer.steer)
 app.command("compare")(steer.compare)
 app.command("generate")(steer.generate)
 app.command("diff")(diff.diff)
+app.command("networks")(networks.networks)
 app.add_typer(models.app, name="models")
 
 _debug = False

@@ -1,13 +1,14 @@
-"""One statistic of all graphs of a recording against one null model."""
+"""Statistics of all graphs of a recording against one null model."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.graphs.measures import MEASURES
@@ -25,56 +26,63 @@ UNTRAINED = "untrained"
 
 def against(
     networks: Networks,
-    statistic: str | Statistic,
+    statistics: Mapping[str, Statistic],
     *,
     null: str | Sequence[Recording] = "positional",
     samples: int = 200,
     seed: int = 0,
     rank: int | None = None,
-) -> NullTest:
-    """Compare a statistic of every graph with the same statistic of random graphs that keep what the null says.
+) -> dict[str, NullTest]:
+    """Compare statistics of every graph with those of random graphs that keep what the null says, the same for all of them.
 
     Args:
         networks: the graphs.
-        statistic: a name of `graphs.measures.MEASURES`, or a function of `weights` and `allowed`, `[..., query, key]`, to numbers
-            `[...]`.
+        statistics: functions of `weights` and `allowed`, `[..., query, key]`, to numbers `[...]`, by name; see `chosen`.
         null: `"uniform"`, `"positional"`, `"degrees"`, `"sbm"`, `"rdpg"`, `"rows"`, `"weights"`, `"erdos-renyi"`: see
             `graphs.nulls`, each respects the mask; `"untrained"`: models of the same configuration with random weights, one for
-            each sample, on the same tokens; or recordings of the same tokens, one for each sample (`samples` is then their number).
+            each sample, on the same tokens; or recordings of the same tokens, one for each sample (and as many).
         samples: how many random graphs stand beside each graph. p-values are never below 1 / (samples + 1).
         seed: of the random numbers; the same seed gives the same numbers.
         rank: of the latent positions of `"rdpg"`; the second elbow of each graph's singular values when left out.
 
     Returns:
-        The test: a table with `z`, its interval and p-values, and a plot.
+        For each statistic a test: a table with `z`, its interval and p-values, and a plot.
 
     Raises:
-        InputError: an unknown statistic or null, or a number of samples below 1.
+        InputError: an unknown null, a number of samples below 1, or recordings that do not fit.
         RecordingError: `"untrained"` without the model at hand, or the weights were not kept.
 
     Misleads: a small p says that the null is wrong, not why; nulls keep different things, so say which. Nulls with a fitted
     expectation are fitted to the very graph that they judge, which makes them a little too much like it (conservative).
+    `p_corrected` is over the graphs of one statistic, not over statistics.
     """
-    name, measure = _measure(statistic)
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
         raise InputError(f"samples={samples!r}: a whole number from 1 up")
+    measures = list(statistics.values())
     if not isinstance(null, str):
-        values, numbers = _values(networks.source, measure), _of_recordings(networks, list(null), measure)
+        values, numbers = _values(networks.source, measures), _of_recordings(networks, list(null), measures)
         called, keeps = "recordings", "the tokens"
     elif null == UNTRAINED:
-        values = _values(networks.source, measure)
-        numbers = _of_untrained(networks, measure, samples, seed)
+        values, numbers = _values(networks.source, measures), _of_untrained(networks, measures, samples, seed)
         called, keeps = null, "mask, tokens, the model's shape"
     else:
         if null not in NULLS:
             raise InputError(f'null={null!r}: choose one of {", ".join(NULLS)} or "{UNTRAINED}"')
-        values, numbers = _of_samples(networks, null, measure, samples, seed, rank)
+        values, numbers = _of_samples(networks, null, measures, samples, seed, rank)
         called, keeps = null, NULLS[null].keeps
-    table, maxima = judged(networks.labels, values, numbers)
-    return NullTest(table, name, called, keeps, numbers.shape[1], maxima)
+    found = {}
+    for name, own, others in zip(statistics, values, numbers, strict=True):
+        table, maxima = judged(networks.labels, own, others)
+        found[name] = NullTest(table, name, called, keeps, others.shape[1], maxima)
+    return found
 
 
-def _measure(statistic: str | Statistic) -> tuple[str, Statistic]:
+def chosen(statistic: str | Statistic) -> tuple[str, Statistic]:
+    """A statistic and its name.
+
+    Raises:
+        InputError: no statistic of that name.
+    """
     if not isinstance(statistic, str):
         return getattr(statistic, "__name__", "statistic"), statistic
     if statistic not in MEASURES:
@@ -82,29 +90,30 @@ def _measure(statistic: str | Statistic) -> tuple[str, Statistic]:
     return statistic, MEASURES[statistic]
 
 
-def _values(source: Source, measure: Statistic) -> np.ndarray:
-    return np.concatenate([measure(batch.weights, batch.allowed) for batch in source.batches()])
+def _values(source: Source, measures: list[Statistic]) -> Float[np.ndarray, "measure graph"]:
+    parts = [np.stack([measure(batch.weights, batch.allowed) for measure in measures]) for batch in source.batches()]
+    return np.concatenate(parts, 1)
 
 
 def _of_samples(
-    networks: Networks, null: str, measure: Statistic, samples: int, seed: int, rank: int | None
+    networks: Networks, null: str, measures: list[Statistic], samples: int, seed: int, rank: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     count = len(networks)
     streams = np.random.SeedSequence(seed).spawn(count)
     values, numbers = [], []
     with bar(f"{null} null", count, count) as advance:
         for batch in networks.source.batches():
-            values.append(measure(batch.weights, batch.allowed))
+            values.append(np.stack([measure(batch.weights, batch.allowed) for measure in measures]))
             for i in range(len(batch.weights)):
                 rng = np.random.default_rng(streams[batch.first + i])
-                numbers.append(_of_graph(batch, i, null, measure, samples, rng, rank))
+                numbers.append(_of_graph(batch, i, null, measures, samples, rng, rank))
                 advance(1)
-    return np.concatenate(values), np.stack(numbers)
+    return np.concatenate(values, 1), np.stack(numbers, 1)
 
 
 def _of_graph(
-    batch: Batch, index: int, null: str, measure: Statistic, samples: int, rng: np.random.Generator, rank: int | None
-) -> np.ndarray:
+    batch: Batch, index: int, null: str, measures: list[Statistic], samples: int, rng: np.random.Generator, rank: int | None
+) -> Float[np.ndarray, "measure sample"]:
     weights, allowed = batch.weights[index], batch.allowed[index]
     blocks = None
     if null == "sbm":
@@ -113,7 +122,7 @@ def _of_graph(
         blocks = blocks_of(weights, seed=int(rng.integers(2**31)))
     if null == "rdpg" and rank is None:
         rank = _rank(weights)
-    return sampled(sampler(null, weights, allowed, blocks=blocks, rank=rank), measure, allowed, samples, rng)
+    return sampled(sampler(null, weights, allowed, blocks=blocks, rank=rank), measures, allowed, samples, rng)
 
 
 def _rank(weights: np.ndarray) -> int:
@@ -123,10 +132,12 @@ def _rank(weights: np.ndarray) -> int:
     return found[min(1, len(found) - 1)] if found else 1
 
 
-def _of_recordings(networks: Networks, others: list[Recording], measure: Statistic) -> np.ndarray:
+def _of_recordings(
+    networks: Networks, others: list[Recording], measures: list[Statistic]
+) -> Float[np.ndarray, "measure graph sample"]:
     if not others:
         raise InputError("null=[]: give recordings of the same tokens, one for each sample")
-    return np.stack([_values(_like(networks.source, other), measure) for other in others], 1)
+    return np.stack([_values(_like(networks.source, other), measures) for other in others], 2)
 
 
 def _like(source: Source, rec: Recording) -> Source:
@@ -140,16 +151,18 @@ def _like(source: Source, rec: Recording) -> Source:
     return other
 
 
-def _of_untrained(networks: Networks, measure: Statistic, samples: int, seed: int) -> np.ndarray:
+def _of_untrained(
+    networks: Networks, measures: list[Statistic], samples: int, seed: int
+) -> Float[np.ndarray, "measure graph sample"]:
     rec = networks.source.rec
     if rec.model is None:
         raise RecordingError('null="untrained" needs the model: open the recording with sg.open_recording(path, model=...)')
     numbers = []
     with bar("untrained models", samples, samples) as advance:
         for number in range(samples):
-            numbers.append(_values(_like(networks.source, untrained(rec, seed + number)), measure))
+            numbers.append(_values(_like(networks.source, untrained(rec, seed + number)), measures))
             advance(1)
-    return np.stack(numbers, 1)
+    return np.stack(numbers, 2)
 
 
 def untrained(rec: Recording, seed: int) -> Recording:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sociogram.graphs.networks import Networks
 
 DAMPING = 0.85
-LENGTHS = {"inverse": lambda w: 1 / w, "log": lambda w: -np.log(w / w.max())}
+SMALL = 512
+"""Up to so many tokens all shortest ways are found at once (Floyd & Warshall), beyond it from each token (Dijkstra)."""
 
 
 def token_table(
@@ -80,19 +81,37 @@ def hubs_and_authorities(
 
 
 def between(weights: Float[np.ndarray, "query key"]) -> Float[np.ndarray, " token"]:
-    """Share of the strongest ways from one token to another that pass through each (Freeman 1977), 0 to 1."""
-    import networkx as nx
-
-    found = nx.betweenness_centrality(_lengths(weights), weight="length")
-    return np.array([found[i] for i in range(len(weights))])
-
-
-def _lengths(weights: np.ndarray) -> object:
+    """Share of the shortest ways from one token to another that pass through each (Freeman 1977), 0 to 1; lengths 1 / weight."""
     import networkx as nx
 
     graph = nx.DiGraph()
     graph.add_nodes_from(range(len(weights)))
-    graph.add_weighted_edges_from(
-        ((int(k), int(q), 1 / weights[q, k]) for q, k in zip(*np.nonzero(weights), strict=True) if q != k), weight="length"
-    )
-    return graph
+    graph.add_weighted_edges_from(((k, q, 1 / weights[q, k]) for q, k in _others(weights)), weight="length")
+    found = nx.betweenness_centrality(graph, weight="length")
+    return np.array([found[i] for i in range(len(weights))])
+
+
+def shortest_ways(weights: Float[np.ndarray, "query key"]) -> Float[np.ndarray, "query key"]:
+    """Length of the shortest way from each key to each query over edges of length 1 / weight; infinite where there is none."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import shortest_path
+
+    lengths = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
+    np.fill_diagonal(lengths, 0)
+    from_reader = shortest_path(csr_matrix(lengths), method="FW" if len(weights) <= SMALL else "D")
+    return np.asarray(from_reader)
+
+
+def bridges_of(weights: Float[np.ndarray, "query key"]) -> list[tuple[int, int]]:
+    """Pairs (query, key) whose edge alone holds two parts of the graph together, whichever way edges point."""
+    import networkx as nx
+
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(weights)))
+    graph.add_edges_from(_others(weights))
+    return sorted((q, k) if weights[q, k] > 0 else (k, q) for q, k in nx.bridges(graph))
+
+
+def _others(weights: np.ndarray) -> list[tuple[int, int]]:
+    """All edges between different tokens as (query, key)."""
+    return [(int(q), int(k)) for q, k in zip(*np.nonzero(weights), strict=True) if q != k]

@@ -48,12 +48,19 @@ def to_igraph(networks: Networks, layer: int | None = None, head: int | None = N
     try:
         import igraph
     except ImportError:
-        raise MissingExtraError("to_igraph() needs igraph, which is GPL and not installed with sociogram: pip install igraph") from None
+        raise MissingExtraError(
+            "to_igraph() needs igraph, which is GPL and not installed with sociogram: pip install igraph"
+        ) from None
     return igraph.Graph.from_networkx(to_networkx(networks, layer, head))
 
 
 def to_graphml(
-    networks: Networks, path: str | os.PathLike[str], layer: int | None = None, head: int | None = None, *, overwrite: bool = False
+    networks: Networks,
+    path: str | os.PathLike[str],
+    layer: int | None = None,
+    head: int | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write one graph as GraphML.
 
@@ -80,4 +87,10 @@ def to_graphml(
 
 def printable(text: str) -> str:
     """The text without characters that XML has no way to write."""
-    return "".join(c if c in "\t\n\r" or ord(c) >= 32 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) not in (0xFFFE, 0xFFFF) else "\ufffd" for c in text)
+    return "".join(c if _in_xml(c) else "\ufffd" for c in text)
+
+
+def _in_xml(sign: str) -> bool:
+    """Whether XML 1.0 has a way to write a character."""
+    code = ord(sign)
+    return sign in "\t\n\r" or (code >= 32 and not 0xD800 <= code <= 0xDFFF and code not in (0xFFFE, 0xFFFF))

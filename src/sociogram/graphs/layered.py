@@ -128,13 +128,13 @@ class Layered:
         if not np.isfinite(best[end]):
             nodes = []
         table = pd.DataFrame(
-            [self._edge(i, nodes[i + 1], nodes[i], self.steps[i, nodes[i + 1], nodes[i]]) for i in range(len(nodes) - 1)],
+            [self._edge(i, nodes[i + 1], nodes[i], float(self.steps[i, nodes[i + 1], nodes[i]])) for i in range(len(nodes) - 1)],
             columns=["layer", "query", "key", "query_token", "key_token", "share"],
         )
         table.attrs |= {"share": float(np.exp(best[end])), "of": float(self.rollout().values[end, start])}
         return table
 
-    def receptive_field(self, threshold: float = 0.01) -> xr.DataArray:
+    def receptive_field(self, threshold: int | float = 0.01) -> xr.DataArray:
         """How many tokens each reader holds more than `threshold` of after each layer: `[layer, query]`.
 
         Raises:
@@ -153,10 +153,10 @@ class Layered:
         }
         return xr.DataArray(np.stack(counts), dims=("layer", "query"), coords=coords)
 
-    def routes(self, query: Address = -1, threshold: float = 0.01) -> pd.DataFrame:
+    def routes(self, query: Address = -1, threshold: int | float = 0.01) -> pd.DataFrame:
         """The edges by which a token at the end came to be what it is (information flow routes, Ferrando & Voita 2024).
 
-        Beginning at `query` after the last layer, every edge into a token on a route with a share above `threshold` is on a route.
+        Beginning at `query` after the last layer: every edge with a share above `threshold` into a token on a route is on one.
 
         Returns:
             `layer, query, key, query_token, key_token, share`, last layer first; made for `kind="alti"`.
@@ -172,7 +172,7 @@ class Layered:
         for i in range(len(self.layers) - 1, -1, -1):
             step = self.steps[i]
             taken = (step > threshold) & reached[:, None]
-            rows += [self._edge(i, q, k, step[q, k]) for q, k in zip(*np.nonzero(taken), strict=True)]
+            rows += [self._edge(i, q, k, float(step[q, k])) for q, k in np.argwhere(taken).tolist()]
             reached = taken.any(0)
         return pd.DataFrame(rows, columns=["layer", "query", "key", "query_token", "key_token", "share"])
 
@@ -207,9 +207,11 @@ class Layered:
 
     def _edges(self, tails: np.ndarray, heads: np.ndarray, shares: np.ndarray) -> pd.DataFrame:
         count = len(self.tokens)
-        rows = [self._edge(int(t) // count, int(h) % count, int(t) % count, s) for t, h, s in zip(tails, heads, shares, strict=True)]
+        rows = [
+            self._edge(int(tail) // count, int(end) % count, int(tail) % count, float(share))
+            for tail, end, share in zip(tails, heads, shares, strict=True)
+        ]
         return pd.DataFrame(rows, columns=["layer", "query", "key", "query_token", "key_token", "share"])
 
     def _edge(self, step: int, query: int, key: int, share: float) -> tuple[int, int, int, str, str, float]:
-        query, key = int(query), int(key)
-        return self.layers[step], query + self.first, key + self.first, self.tokens[query], self.tokens[key], float(share)
+        return self.layers[step], query + self.first, key + self.first, self.tokens[query], self.tokens[key], share

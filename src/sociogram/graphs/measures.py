@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing
 from jaxtyping import Bool, Float
 
 from sociogram.core.linear import effective_rank as rank_of_rows
@@ -110,7 +111,7 @@ def clustering_of_tokens(weights: Weights, allowed: Allowed) -> PerToken:
 
 def clustering(weights: Weights, allowed: Allowed) -> Number:
     """Mean over tokens of `clustering_of_tokens`. Misleads: weights are relative to the largest, often one edge to a sink."""
-    return clustering_of_tokens(weights, allowed).mean(-1)
+    return np.asarray(clustering_of_tokens(weights, allowed).mean(-1))
 
 
 def effective_rank(weights: Weights, allowed: Allowed) -> Number:
@@ -129,8 +130,8 @@ def _shares(weights: Weights) -> Weights:
     return np.divide(weights, rows, out=np.zeros_like(weights), where=rows > 0)
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> Number:
-    whole = np.asarray(whole, np.float64)
+def _ratio(part: np.typing.ArrayLike, whole: np.typing.ArrayLike) -> Number:
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from sociogram.core.errors import InputError
 from sociogram.core.linear import leading
@@ -20,10 +20,10 @@ from sociogram.core.linear import leading
 Weights = Float[np.ndarray, "query key"]
 Allowed = Bool[np.ndarray, "query key"]
 Samples = Float[np.ndarray, "sample query key"]
-Blocks = np.ndarray
+Kinds = Int[np.ndarray, "query key"]
 
 ROUNDS = 200
-"""Rounds of fitting rows and columns in turn (`degrees`)."""
+"""At most so many rounds of scaling rows and kinds of pairs in turn."""
 FLOOR = 1e-3
 """An expectation by a low rank (`rdpg`) is nowhere less than this share of an even one: ratios to nothing mean nothing."""
 
@@ -43,21 +43,11 @@ def even(weights: Weights, allowed: Allowed) -> Weights:
 
 
 def positional(weights: Weights, allowed: Allowed) -> Weights:
-    """What readers hear at each distance, on the average over readers, and of the first token apart; rows have their sums.
-
-    The profile is the mean over readers of weight over even weight, at each signed distance, so that long and short rows count
-    alike.
-    """
-    ratio = _ratios(weights, even(weights, allowed))
-    kind = offsets(len(weights))
-    size = int(kind.max()) + 1
-    total = np.bincount(kind[allowed], ratio[allowed], size)
-    count = np.bincount(kind[allowed], minlength=size)
-    profile = np.divide(total, count, out=np.zeros(size), where=count > 0)
-    return with_rows_of(np.where(allowed, profile[kind], 0.0) * even(weights, allowed), weights)
+    """What is heard at each distance, in all, and from the first token apart: a head that knows only distances is its own."""
+    return by_kind(weights, allowed, offsets(len(weights)))
 
 
-def offsets(tokens: int) -> np.ndarray:
+def offsets(tokens: int) -> Kinds:
     """A number for each kind of pair: by signed distance, and one more for the first token heard by others."""
     place = np.arange(tokens)
     kind = place[:, None] - place + tokens - 1
@@ -66,32 +56,30 @@ def offsets(tokens: int) -> np.ndarray:
 
 
 def degrees(weights: Weights, allowed: Allowed) -> Weights:
-    """A product of how much each reader hears and each sender tells, on the allowed pairs, with both sums as they are.
+    """How much each reader hears and each sender tells, as they are: the directed configuration model of weights on a mask."""
+    return by_kind(weights, allowed, np.broadcast_to(np.arange(len(weights)), weights.shape))
 
-    The directed configuration model of weights on a mask, by proportional fitting in turn (Sinkhorn & Knopp 1967).
+
+def of_blocks(blocks: Int[np.ndarray, " token"]) -> Callable[[Weights, Allowed], Weights]:
+    """What is told between any two blocks, in all (`sbm`)."""
+    return lambda weights, allowed: by_kind(weights, allowed, blocks[:, None] * (int(blocks.max()) + 1) + blocks)
+
+
+def by_kind(weights: Weights, allowed: Allowed, kind: Kinds) -> Weights:
+    """A number of each reader times a number of each kind of pair, such that rows and kinds have the sums that they have here.
+
+    The fit of largest likelihood of a log-linear model, by scaling kinds and rows in turn (Deming & Stephan 1940).
     """
-    rows, columns = weights.sum(1), weights.sum(0)
+    rows = weights.sum(1)
+    size = int(kind.max()) + 1
+    totals = np.bincount(kind[allowed], weights[allowed], size)
     expected = allowed.astype(np.float64)
     for _ in range(ROUNDS):
-        expected *= np.divide(columns, expected.sum(0), out=np.zeros_like(columns), where=expected.sum(0) > 0)
-        factor = np.divide(rows, expected.sum(1), out=np.zeros_like(rows), where=expected.sum(1) > 0)
-        expected *= factor[:, None]
-        if np.abs(expected.sum(0) - columns).max() <= 1e-9 * max(float(columns.max()), 1e-300):
+        sums = np.bincount(kind[allowed], expected[allowed], size)
+        factor = np.divide(totals, sums, out=np.zeros(size), where=sums > 0)
+        expected = with_rows_of(np.where(allowed, expected * factor[kind], 0.0), weights)
+        if np.abs(sums - totals).max() <= 1e-9 * max(float(rows.max()), 1e-300):
             break
-    return expected
-
-
-def of_blocks(blocks: Blocks) -> Callable[[Weights, Allowed], Weights]:
-    """The expectation of a block model: the even weight times a factor for each pair of blocks (`sbm`)."""
-
-    def expected(weights: Weights, allowed: Allowed) -> Weights:
-        kind = blocks[:, None] * (blocks.max() + 1) + blocks
-        base = even(weights, allowed)
-        size = int(kind.max()) + 1
-        told, plain = (np.bincount(kind[allowed], values[allowed], size) for values in (weights, base))
-        factor = np.divide(told, plain, out=np.zeros(size), where=plain > 0)
-        return with_rows_of(np.where(allowed, factor[kind], 0.0) * base, weights)
-
     return expected
 
 
@@ -111,9 +99,7 @@ def of_rank(rank: int) -> Callable[[Weights, Allowed], Weights]:
     return expected
 
 
-def shuffled_ratios(
-    weights: Weights, allowed: Allowed, expected: Weights, samples: int, rng: np.random.Generator
-) -> Samples:
+def shuffled_ratios(weights: Weights, allowed: Allowed, expected: Weights, samples: int, rng: np.random.Generator) -> Samples:
     """Graphs whose ratios of weight to expectation are this graph's, dealt out anew; rows have this graph's sums."""
     made = np.zeros((samples, *weights.shape))
     ratios = _ratios(weights, expected)[allowed]
@@ -169,7 +155,7 @@ NULLS: dict[str, Null] = {
 
 
 def sampler(
-    name: str, weights: Weights, allowed: Allowed, *, blocks: Blocks | None = None, rank: int | None = None
+    name: str, weights: Weights, allowed: Allowed, *, blocks: Int[np.ndarray, " token"] | None = None, rank: int | None = None
 ) -> Callable[[int, np.random.Generator], Samples]:
     """Fit a null to one graph; what is returned makes samples of it.
 

@@ -50,7 +50,7 @@ class Source:
     """Where `Networks` has its graphs from, layer by layer, so that never more than one layer's are alive."""
 
     def __init__(
-        self, rec: Recording, weight: str, by: str, stack: str, drop_first: bool, threshold: float, toward: str | int | None
+        self, rec: Recording, weight: str, by: str, stack: str, drop_first: bool, threshold: int | float, toward: str | int | None
     ) -> None:
         """Check the wishes; nothing is computed yet."""
         _check(rec, weight, by, stack, threshold, toward)
@@ -100,9 +100,13 @@ class Source:
         """One layer's graphs: of its heads, or the one of all its heads."""
         if self.by == "layer":
             return self._trimmed(first, *(one[None] for one in self.together([layer])))
+        attention = self.rec.messages(layer, stack=self.stack).weights.numpy()
+        return self._trimmed(first, self.whole_layer(layer), allowed_of(attention))
+
+    def whole_layer(self, layer: int) -> Float[np.ndarray, "head query key"]:
+        """The weights of a layer's heads as they are, nothing left out."""
         messages = self.rec.messages(layer, stack=self.stack)
-        weights = self.numbers.sizes(self.weight, messages).abs().double().numpy()
-        return self._trimmed(first, weights, allowed_of(messages.weights.numpy()))
+        return self.numbers.sizes(self.weight, messages).abs().double().numpy()
 
     def graph(self, index: int) -> Batch:
         """One graph by its number."""
@@ -164,7 +168,7 @@ def norms_of_sums(layers: list[Messages]) -> Float[Tensor, "query key"]:
     return norms
 
 
-def _check(rec: Recording, weight: str, by: str, stack: str, threshold: float, toward: str | int | None) -> None:
+def _check(rec: Recording, weight: str, by: str, stack: str, threshold: int | float, toward: str | int | None) -> None:
     if weight not in WEIGHTS:
         raise InputError(f"weight={weight!r}: choose one of {', '.join(WEIGHTS)}")
     if weight == "toward" and toward is None:

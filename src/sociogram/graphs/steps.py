@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from sociogram.core.errors import InputError, RecordingError
+from sociogram.graphs.layered import Layered
 from sociogram.watch.audit import stream
 
 if TYPE_CHECKING:
@@ -17,8 +18,30 @@ if TYPE_CHECKING:
 KINDS = ("weights", "alti")
 
 
-def steps_of(source: Source, kind: str, residual: float) -> Float[np.ndarray, "layer query key"]:
-    """One matrix per layer that has messages; see `Networks.layered`.
+def layered(source: Source, kind: str = "weights", residual: int | float = 0.5) -> Layered:
+    """All layers one after the other, for rollout, flow, cuts and routes from the first to the last.
+
+    Args:
+        source: the graphs; their level (`by`) does not matter, all heads of a layer are one step.
+        kind: `"weights"`: each layer is `residual` parts the token itself and the rest what it hears, all heads together, rows
+            scaled to 1 (with attention and one half: Abnar & Zuidema 2020); `"alti"`: how near each token's part comes to what
+            the reader is after attention, in L1 norm, its own past included (Ferrando et al. 2022).
+        residual: the share that stays, for `"weights"`; `"alti"` finds it out.
+
+    Raises:
+        InputError: an unknown kind, or a share outside 0 to 1.
+        RecordingError: what is needed was not kept.
+
+    Misleads: MLPs are not in it; between attention layers each token is taken for what it was.
+    """
+    steps = steps_of(source, kind, residual)
+    first = int(source.drop_first)
+    allowed = np.stack([source.together([layer])[1] for layer in source.layers])[:, first:, first:]
+    return Layered(steps, tuple(source.layers), tuple(source.tokens), first, allowed, kind)
+
+
+def steps_of(source: Source, kind: str, residual: int | float) -> Float[np.ndarray, "layer query key"]:
+    """One matrix per layer that has messages; see `layered`.
 
     Raises:
         InputError: an unknown kind, or a share of the residual outside 0 to 1.
@@ -29,18 +52,17 @@ def steps_of(source: Source, kind: str, residual: float) -> Float[np.ndarray, "l
     if isinstance(residual, bool) or not isinstance(residual, int | float) or not 0 <= residual <= 1:
         raise InputError(f"residual={residual!r}: the share of each token that stays as it is, 0 to 1")
     step = alti if kind == "alti" else lambda s, layer: weighted(s, layer, residual)
-    made = [step(source, layer) for layer in source.layers]
-    return np.stack([one[1:, 1:] for one in made] if source.drop_first else made)
+    return np.stack([step(source, layer) for layer in source.layers])
 
 
-def weighted(source: Source, layer: int, residual: float) -> Float[np.ndarray, "query key"]:
+def weighted(source: Source, layer: int, residual: int | float) -> Float[np.ndarray, "query key"]:
     """`residual` of the token itself, and for the rest what it hears, rows scaled to 1 (Abnar & Zuidema 2020 at one half)."""
     weights, _ = source.together([layer])
     kept = np.where(weights > source.threshold, weights, 0.0)
-    return mixed(kept, residual)
+    return mixed(kept[1:, 1:] if source.drop_first else kept, residual)
 
 
-def mixed(weights: Float[np.ndarray, "query key"], residual: float) -> Float[np.ndarray, "query key"]:
+def mixed(weights: Float[np.ndarray, "query key"], residual: int | float) -> Float[np.ndarray, "query key"]:
     """`residual` times the identity and the rest of each row's shares; a reader that hears nothing stays as it is."""
     rows = weights.sum(-1, keepdims=True)
     own = np.eye(len(weights))
@@ -69,4 +91,4 @@ def alti(source: Source, layer: int) -> Float[np.ndarray, "query key"]:
         near[q] = (size - (after[q] - parts).abs().sum(-1)).clamp_min(0).double().numpy()
     if not np.isfinite(near).all():
         raise RecordingError(f"the stream of layer {layer} holds numbers that are not finite")
-    return mixed(near, 0.0)
+    return mixed(near[1:, 1:] if source.drop_first else near, 0.0)

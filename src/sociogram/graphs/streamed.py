@@ -26,7 +26,7 @@ def streamed_summary(networks: Networks) -> pd.DataFrame:
     source = networks.source
     if source.by != "head" or source.weight not in ("attention", "message") or source.threshold or source.drop_first:
         raise RecordingError(
-            "of a streamed recording the sums of each head are known, of all its attention or messages: ask with by=\"head\", "
+            'of a streamed recording the sums of each head are known, of all its attention or messages: ask with by="head", '
             'weight="attention" or "message", without threshold and drop_first; or record with keep="default"'
         )
     parts = [_layer(few_of(source.rec, layer, source.stack), source) for layer in source.layers]
@@ -50,7 +50,9 @@ def _layer(few: Few, source: Source) -> dict[str, np.ndarray]:
     }
     if source.weight == "attention":
         data = few.data
-        entropy, apart, heard = (np.asarray(data[name].values[:heads], np.float64) for name in ("entropy", "distance", "attention_sum"))
+        entropy, apart, heard = (
+            np.asarray(data[name].values[:heads], np.float64) for name in ("entropy", "distance", "attention_sum")
+        )
         numbers["entropy"] = _over(np.where(heard > 0, entropy, 0).sum(-1), (heard > 0).sum(-1))
         numbers["distance"] = _over((heard * np.nan_to_num(apart)).sum(-1), heard.sum(-1))
     return numbers

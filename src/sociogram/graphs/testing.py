@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +25,8 @@ class NullTest:
 
     Attributes:
         table: one row per graph: `layer, head, value` (the statistic), `null` and `null_sd` (mean and standard deviation of the
-            samples), `z` with `z_low` and `z_high` (95 %, as far as the number of samples knows mean and deviation), `p` (two-sided,
-            of this graph alone) and `p_corrected` (that any graph of the family were so far out, by the maximum statistic).
+            samples), `z` with `z_low` and `z_high` (95 %, as far as the number of samples knows mean and deviation), `p`
+            (two-sided, of this graph alone) and `p_corrected` (that any graph of all were so far out, by the maximum statistic).
         statistic, null: what was asked, and the null's name. keeps: what the null keeps, in words.
         samples: how many; no p-value can be below 1 / (samples + 1).
         maxima: the largest `|z|` among all graphs in each sample, of which `p_corrected` is a rank.
@@ -56,21 +56,25 @@ class NullTest:
         known = int(self.table["p"].notna().sum())
         alone, corrected = (int((self.table[name] <= 0.05).sum()) for name in ("p", "p_corrected"))
         return (
-            f"NullTest({self.statistic} against {self.null!r}, {self.samples} samples (no p below {self.smallest:.3g}), {known} graphs: "
-            f"{alone} with p <= 0.05 alone, {corrected} corrected over all)"
+            f"NullTest({self.statistic} against {self.null!r}, {self.samples} samples (no p below {self.smallest:.3g}), "
+            f"{known} graphs: {alone} with p <= 0.05 alone, {corrected} corrected over all)"
         )
 
 
 def sampled(
     sample: Callable[[int, np.random.Generator], np.ndarray],
-    statistic: Statistic,
-    allowed: np.ndarray,
+    statistics: Sequence[Statistic],
+    allowed: Bool[np.ndarray, "query key"],
     samples: int,
     rng: np.random.Generator,
-) -> Float[np.ndarray, " sample"]:
-    """The statistic of so many samples, made and forgotten in portions."""
+) -> Float[np.ndarray, "statistic sample"]:
+    """The statistics of so many samples, made and forgotten in portions."""
     portion = max(1, AT_ONCE // allowed.size)
-    return np.concatenate([statistic(sample(count, rng), allowed) for count in _portions(samples, portion)])
+    parts = []
+    for count in _portions(samples, portion):
+        made = sample(count, rng)
+        parts.append(np.stack([statistic(made, np.broadcast_to(allowed, made.shape)) for statistic in statistics]))
+    return np.concatenate(parts, 1)
 
 
 def _portions(total: int, portion: int) -> Iterator[int]:
@@ -103,7 +107,8 @@ def judged(
     corrected = (1 + (maxima >= own * (1 - 1e-12)).sum(1)) / (samples + 1)
     z, half = _z(values, null)
     table = labels.assign(
-        value=values, null=null.mean(1), null_sd=null.std(1, ddof=1) if samples > 1 else np.nan, z=z, z_low=z - half, z_high=z + half,
+        value=values, null=null.mean(1), null_sd=null.std(1, ddof=1) if samples > 1 else np.nan,
+        z=z, z_low=z - half, z_high=z + half,
         p=np.where(known, p, np.nan), p_corrected=np.where(known, corrected, np.nan),
     )  # fmt: skip
     return table, maxima
@@ -119,7 +124,7 @@ def _z(values: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     apart = values - null.mean(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where((spread == 0) & (np.abs(apart) <= 1e-12 * np.abs(values)), np.nan, apart / spread)
-    half = 1.96 * np.sqrt(1 / samples + np.square(z) / (2 * (samples - 1)))
+    half = 1.96 * np.sqrt(1 / samples + np.square(np.where(np.isinf(z), 0, z)) / (2 * (samples - 1)))
     return z, half
 
 

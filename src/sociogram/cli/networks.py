@@ -1,0 +1,149 @@
+"""`sociogram networks`: a prompt's attention as graphs, their statistics, and what of them is beyond chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sociogram.cli.screen import console, opened, prompt, table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from sociogram import Networks
+
+LEFT_OUT = ("layer", "head", "edges", "kept_share", "dropped_share")
+"""Columns of the summary that are counts or labels."""
+
+
+Null = Annotated[
+    str | None,
+    typer.Option(
+        "--null",
+        help="Random graphs to compare with: uniform, positional, degrees, sbm, rdpg, rows, weights, erdos-renyi, untrained.",
+    ),
+]
+
+
+def networks(
+    text: Annotated[str | None, typer.Argument(help="The prompt, or - for standard input.", show_default=False)] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Read the prompt from a file.", dir_okay=False)] = None,
+    model: Annotated[str, typer.Option("--model", help="A known name, hub id, folder or .gguf file.")] = "smollm2-135m",
+    by: Annotated[str, typer.Option("--by", help="One graph per head, per layer, or one for all.")] = "head",
+    weight: Annotated[str, typer.Option("--weight", help="What an edge weighs: attention, message, contribution.")] = "attention",
+    drop_first: Annotated[bool, typer.Option("--drop-first", help="Leave out the first token, a sink.")] = False,
+    threshold: Annotated[float, typer.Option("--threshold", help="Leave out edges of this weight or less.")] = 0.0,
+    null: Null = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="How many random graphs beside each.")] = 200,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a .csv, or a page (.html).", dir_okay=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Statistics of a prompt's attention as weighted directed graphs, and which of them no null model explains."""
+    content = prompt(text, file)
+    _check_out(out)
+    import sociogram as sg
+
+    rec = sg.record(opened(model), content)
+    graphs = sg.networks(rec, weight, by=by, drop_first=drop_first, threshold=threshold)
+    numbers = graphs.summary()
+    statistics = [name for name in numbers.columns if name not in LEFT_OUT and numbers[name].notna().any()]
+    tests = graphs.test_all(null=null, samples=samples) if null else {}
+    for name in statistics if tests else ():
+        numbers[f"z {name}"], numbers[f"p {name}"] = tests[name].table["z"], tests[name].table["p_corrected"]
+    if out is not None:
+        _write(out, graphs, numbers, statistics, null, samples)
+    if as_json:
+        typer.echo(numbers.to_json(orient="records"))
+        return
+    _print(graphs, numbers, statistics, null, samples)
+    if out is not None:
+        console().print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def _check_out(out: Path | None) -> None:
+    import sociogram as sg
+
+    if out is None:
+        return
+    if out.suffix not in (".csv", ".html"):
+        raise sg.InputError(f"--out {out}: name a file that ends in .csv or .html")
+    if not out.parent.is_dir():
+        raise sg.InputError(f"--out {out}: there is no folder {out.parent}")
+
+
+def _print(graphs: Networks, numbers: pd.DataFrame, statistics: list[str], null: str | None, samples: int) -> None:
+    screen = console()
+    screen.print(f"{len(graphs)} graphs by {graphs.source.by}, edges weigh {graphs.source.weight}", markup=False)
+    screen.print(f"{len(graphs.tokens)} tokens: {' '.join(graphs.tokens[:30])}", markup=False, soft_wrap=True)
+    columns = [
+        ("statistic", "left"),
+        ("median", "right"),
+        ("lowest", "right"),
+        ("where", "left"),
+        ("highest", "right"),
+        ("where", "left"),
+    ]
+    if null:
+        columns += [("beyond the null", "right"), ("farthest", "left")]
+    screen.print(table(columns, [_row(numbers, name, bool(null)) for name in statistics]))
+    if not all(numbers[name].notna().all() for name in ("reciprocity", "weighted_density")):
+        screen.print("[dim]reciprocity or weighted density: n/a, fixed by the mask or the softmax[/dim]")
+    if null:
+        screen.print(
+            f"[dim]beyond the null: graphs with p <= 0.05 over all graphs ({null}, {samples} samples: "
+            f"no p below {1 / (samples + 1):.2g})[/dim]"
+        )
+
+
+def _row(numbers: pd.DataFrame, name: str, tested: bool) -> list[str]:
+    values = numbers[name]
+    cells = [name, f"{values.median():.3g}"]
+    for place in (_first(values.to_numpy(), -1), _first(values.to_numpy(), 1)):
+        cells += [f"{values.iloc[place]:.3g}", _where(numbers, place)]
+    if tested:
+        z = numbers[f"z {name}"]
+        beyond = int((numbers[f"p {name}"] <= 0.05).sum())
+        farthest = _first(z.abs().to_numpy(), 1) if z.notna().any() else None
+        cells += [f"{beyond} of {int(z.notna().sum())}"]
+        cells += ["" if farthest is None else f"{_where(numbers, farthest)}: z {z.iloc[farthest]:+.1f}"]
+    return cells
+
+
+def _first(values: np.ndarray, sign: int) -> int:
+    """The row of the largest value (or, with sign -1, the smallest)."""
+    import numpy as np
+
+    return int(np.nanargmax(sign * values.astype(float)))
+
+
+def _where(numbers: pd.DataFrame, row: int) -> str:
+    layer, head = int(numbers["layer"].iloc[row]), int(numbers["head"].iloc[row])
+    return "all" if layer < 0 else f"layer {layer}" + (f" head {head}" if head >= 0 else "")
+
+
+def _write(out: Path, graphs: Networks, numbers: pd.DataFrame, statistics: list[str], null: str | None, samples: int) -> None:
+    if out.suffix == ".csv":
+        text = numbers.to_csv(index=False)
+    else:
+        from sociogram.studio.grids import grids_page
+
+        shown = [f"z {name}" for name in statistics if numbers[f"z {name}"].notna().any()] if null else statistics
+        against = (
+            f" Each z is the distance from the {null} null in its deviations ({samples} samples); a frame marks p <= 0.05 "
+            "corrected over all graphs."
+            if null
+            else " Without a null it is not to be seen what of a number any head with this mask has."
+        )
+        intro = (
+            f"{graphs.source.weight} between {len(graphs.tokens)} tokens, {len(graphs)} graphs by {graphs.source.by}.{against}"
+        )
+        text = grids_page(f"Networks of {graphs.source.rec.tree.attrs['model']}", intro, numbers, shown, "p " if null else None)
+    part = out.with_name(f".{out.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)

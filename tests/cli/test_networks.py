@@ -1,0 +1,72 @@
+"""`sociogram networks` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import sociogram as sg
+
+SENTENCE = "I hammered the nail into the leaking ship"
+
+pytestmark = pytest.mark.real
+
+
+def test_statistics_and_where_they_are_largest(inside, smollm: sg.Model) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = inside("networks", SENTENCE)
+    assert code == 0
+    assert "270 graphs by head, edges weigh attention" in out
+    assert "fixed by the mask or the softmax" in out
+    table = sg.networks(sg.record(smollm, SENTENCE)).summary()
+    row = next(line for line in out.splitlines() if line.startswith("sink_share"))
+    highest = table.loc[table["sink_share"].idxmax()]
+    assert f"{highest['sink_share']:.3g}  layer {int(highest['layer'])} head {int(highest['head'])}" in row
+
+
+def test_a_null_says_how_many_heads_are_beyond_it(inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "table.csv"
+    code, out, _ = inside("networks", SENTENCE, "--by", "layer", "--null", "rows", "--samples", "19", "--out", str(path))
+    assert code == 0
+    assert "beyond the null: graphs with p <= 0.05 over all graphs (rows, 19 samples: no p below 0.05)" in out
+    table = pd.read_csv(path)
+    assert len(table) == 30
+    assert {"entropy", "z clustering", "p clustering"} <= set(table.columns)
+    assert table["p clustering"].min() >= 0.05
+    assert f"written: {path}" in out
+
+
+def test_a_page_holds_every_number_and_fetches_nothing(inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "page.html"
+    assert inside("networks", SENTENCE, "--drop-first", "--out", str(path))[0] == 0
+    page = path.read_text()
+    assert page.count('<div class="grid">') >= 8
+    assert page.count("<tr") > 270
+    assert "http" not in page.replace("http-equiv", "")
+    assert 'title="layer 29, head 8: ' in page
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_json_has_a_row_for_each_graph(inside) -> None:  # type: ignore[no-untyped-def]
+    rows = json.loads(inside("networks", SENTENCE, "--by", "all", "--weight", "message", "--json")[1])
+    assert [(row["layer"], row["head"]) for row in rows] == [(-1, -1)]
+    assert 0 < rows[0]["self_share"] < 1
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--by", "token"], "by='token': choose one of head, layer, all"),
+        (["--null", "chance", "--samples", "2"], "null='chance': choose one of uniform"),
+        (["--out", "table.txt"], "name a file that ends in .csv or .html"),
+        (["--out", "nowhere/table.csv"], "there is no folder nowhere"),
+        (["--threshold", "-1"], "threshold=-1.0: a number from 0 up"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(inside, args: list[str], words: str) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = inside("networks", SENTENCE, *args)
+    assert code == 2
+    assert out == ""
+    assert words in " ".join(err.split())

@@ -11,7 +11,7 @@ import pytest
 import sociogram as sg
 from sociogram.graphs.communities import blocks_of, divided, modularity, modularity_of, partitions
 from sociogram.graphs.information import adjusted
-from sociogram.graphs.leiden import _joined, _refined, best_groups, leiden, merged, ordered, within
+from sociogram.graphs.leiden import _joined, _pass, _refined, best_groups, leiden, merged, ordered, within
 from sociogram.graphs.measures import without_self
 from sociogram.graphs.nulls import sampler
 from tests.graphs.making import mask, of_one, planted, same_groups, softmaxed, with_weights
@@ -100,6 +100,8 @@ def test_refinement_takes_apart_what_does_not_hold_together() -> None:
     fine = _refined(both, np.zeros(8, np.int64), np.random.default_rng(0), 1e-12)
     assert not set(fine[:4]) & set(fine[4:])
     assert len(set(_refined(both, clique, np.random.default_rng(0), 1e-12))) == 2
+    # no node gains by leaving alone, so that only refinement brings a pass out of it
+    assert same_groups(_pass(both, np.zeros(8, np.int64), np.random.default_rng(0), 1e-12), clique)
 
 
 def test_who_joins_whom_is_what_sums_from_scratch_say() -> None:

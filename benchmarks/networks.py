@@ -94,12 +94,12 @@ def _study(quick: bool) -> Table:
         drawn |= {f"{null}: {name}": tests[0][name] for name in ("clustering", "effective_rank", "entropy")}
         table.rows += [row for name in tests[0] if (row := _row(null, name, [one[name].table for one in tests])) is not None]
     table.notes = [
-        f"{passages} texts from Python's documentation. Beyond: p <= 0.05, corrected over the 270 heads by the largest |z| of each "
-        "sample; mean over texts, and the texts with the fewest and the most.",
+        f"{passages} texts from Python's documentation. Beyond: p <= 0.05, corrected over the 270 heads by the largest |z| of "
+        "each sample; mean over texts, and the texts with the fewest and the most.",
         f"Samples: {', '.join(f'{null} {count}' for null, count in NULLS.items())}. Statistics that a null or the mask fixes are "
         "left out.",
-        "Same sign in all: share of heads whose z has one sign in all texts (chance: 1/4 for three). Rank correlation: Spearman's, "
-        "over heads, mean over pairs of texts.",
+        "Same sign in all: share of heads whose z has one sign in all texts (chance: 1/4 for three). Rank correlation: "
+        "Spearman's, over heads, mean over pairs of texts.",
     ]
     if not quick:
         _draw(drawn)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.networks_run WHAT FOLDER IDS.json ROUNDS
 
-WHAT is "sociogram", which records the tokens and leaves the weights as FOLDER/weights.npy; or "graspologic", which reads them (in an
-environment without Sociogram); or "matrixfree", one head of all tokens. Prints one line of JSON.
+WHAT is "sociogram", which records the tokens and leaves the weights as FOLDER/weights.npy; or "graspologic", which reads them (in
+an environment without Sociogram); or "matrixfree", one head of all tokens. Prints one line of JSON.
 """
 
 from __future__ import annotations

@@ -112,7 +112,13 @@ class Running:
         """A pass is over: what is on disk is whole up to here."""
         assert self.disk is not None
         filled = [builder for pair in self.stacks.values() for builder in pair if builder.rows]
-        self.disk.finish_block(filled, self.seen or self.course.tokens)
+        self.disk.finish_block(filled, self.seen or self.course.tokens, self.attributes)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a recording says of its run: how it was read, and how well the accounts that were checked closed."""
+        checked = max(self.checked.values(), default=0)
+        return {"chunk": self.course.chunk, "checked_error": self.worst, "checked_tokens": checked}
 
     def _place(self, layer: Layer, call: AttentionCall) -> Tensor | None:
         return self.stacks[layer.stack][0].place(layer, call)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import xlogy
 from torch import Tensor, nn
 
 import sociogram as sg
@@ -115,3 +116,17 @@ def test_dropout_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = found.again(torch.ones(1, 6).double())
     assert len(mixed) == 1
     torch.testing.assert_close(columns, found.columns)
+
+
+def test_no_strongest_keys_are_kept_where_none_are_asked_for() -> None:
+    """In torch too, where the kernel does not read: of double precision, beside weights, under an edit."""
+    plain = sg.load(tiny_llama())
+    whole = sg.record(plain, [5, 9, 17, 3])
+    for model, keep in ((plain, ("weights", "entropy")), (sg.load(tiny_llama().double()), ("received", "entropy"))):
+        rec = sg.record(model, [5, 9, 17, 3], keep=keep)
+        weights = whole.dataset["weights"].values
+        np.testing.assert_allclose(rec.dataset["entropy"].values, -xlogy(weights, weights).sum(3), atol=1e-5)
+        assert "top_key" not in rec.dataset
+    with sg.steer(plain, sg.edits.scale_edges(factor=1.0)) as steered:
+        rec = steered.record([5, 9, 17, 3], keep=("received",))
+    np.testing.assert_allclose(rec.dataset["received"].sum("band").values, weights.sum(2), atol=1e-5)

@@ -8,7 +8,6 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import xlogy
 from torch import Tensor, nn
 
 import sociogram as sg
@@ -17,7 +16,6 @@ from sociogram.models.masks import lazy_mask
 from sociogram.watch import scan, stream
 from sociogram.watch.rowwise import Standing
 from sociogram.watch.streamed import NUMBERS, Streamed, Wanted
-from tests.models.conftest import tiny_llama
 from tests.watch.conftest import CLASSES, specimen
 
 
@@ -223,20 +221,6 @@ def test_the_first_token_of_a_text_that_is_padded_on_the_left(name: str) -> None
                 else:
                     first = first - (weights[:, 0, 0] > 0).long()
                     assert counts.tolist() == torch.stack([there - first - itself, first, itself], 1).tolist()
-
-
-def test_no_strongest_keys_are_kept_where_none_are_asked_for() -> None:
-    """In torch too, where the kernel does not read: of double precision, beside weights, under an edit."""
-    plain = sg.load(tiny_llama())
-    whole = sg.record(plain, [5, 9, 17, 3])
-    for model, keep in ((plain, ("weights", "entropy")), (sg.load(tiny_llama().double()), ("received", "entropy"))):
-        rec = sg.record(model, [5, 9, 17, 3], keep=keep)
-        weights = whole.dataset["weights"].values
-        np.testing.assert_allclose(rec.dataset["entropy"].values, -xlogy(weights, weights).sum(3), atol=1e-5)
-        assert "top_key" not in rec.dataset
-    with sg.steer(plain, sg.edits.scale_edges(factor=1.0)) as steered:
-        rec = steered.record([5, 9, 17, 3], keep=("received",))
-    np.testing.assert_allclose(rec.dataset["received"].sum("band").values, weights.sum(2), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["smollm", "minilm"])

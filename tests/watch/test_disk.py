@@ -23,7 +23,7 @@ TEXT = "The Eiffel Tower is located in the city of Paris. " * 6
 IDS = [i * 7 % 290 + 3 for i in range(20)]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", [*CLASSES, "laguna"])
 def test_on_disk_equals_in_memory(name: str, tmp_path: Path) -> None:
     made = specimen(name)
     model = sg.load(made.model)

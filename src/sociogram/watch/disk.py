@@ -35,7 +35,8 @@ class Disk:
     """A Zarr folder that grows.
 
     After each pass the sums over readers are written to one of two places in turn, then one small file, replaced at once, says
-    how many tokens are whole and where their sums are. So what was killed opens as it was after its last whole pass.
+    how many tokens are whole and where their sums are. So what was killed opens as it was after its last whole pass; files of
+    arrays that pass by pass are filled up further are replaced at once too, which Zarr does from 3.1.3 on.
 
     Attributes:
         path: the folder.

@@ -60,7 +60,8 @@ def record(
         top: with `keep="stream"`, how many strongest keys of each reader and head to keep.
         by: what makes a key strong: `"message"` (the norm of what it told) or `"attention"` (its weight).
         generate: let the model write so many tokens after the prompt and record them too, each from the cached decoding as it
-            happens; or settings of transformers' `generate` with `max_new_tokens` among them. Greedy unless they say otherwise.
+            happens; or settings of transformers' `generate` with `max_new_tokens` among them, as far as one token follows another
+            in one sequence under them. Greedy unless they say otherwise.
         chunk: read the text in passes of so many tokens, each on the cache of those before, so that what the model itself needs
             stays small. Long texts are read so by themselves where `keep` holds nothing of the size tokens x tokens.
         to: with `keep="stream"`, a folder that does not exist yet: arrays are written there while the text is read, and the
@@ -68,7 +69,7 @@ def record(
         residual: what the stream is kept as, `"float32"` (as computed) or, with `keep="stream"`, `"bfloat16"` (rounded; half as
             large on disk, enough for pictures; what a layer added is then known only of entries named in `keep`).
         residual_layers: keep the stream of these layers only (before, within and after them).
-        memory_limit: bytes the recording may take; half of the free memory when left out.
+        memory_limit: bytes the recording may take; half of the free memory when left out. Without meaning beside `to`.
 
     Returns:
         The recording: one prompt has no batch dimension, several get a leading `sequence`. Of a text that was written on, the

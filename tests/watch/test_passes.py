@@ -202,3 +202,13 @@ def test_our_own_errors_are_not_laid_at_the_models_door(monkeypatch: pytest.Monk
     for how in ({"generate": 2}, {"chunk": 3}):
         with pytest.raises(IndexError, match="a mistake of ours"):
             sg.record(model, ids, **how)  # type: ignore[arg-type]
+
+
+def test_types_of_tokens_that_are_written_are_the_last_one() -> None:
+    """As transformers writes on; the recording can be read again."""
+    made = specimen("gpt2")
+    model, ids = sg.load(made.model), made.inputs["input_ids"][:1, :5]
+    grown = sg.record(model, {"input_ids": ids, "token_type_ids": torch.tensor([[3, 3, 3, 7, 7]])}, generate=3)
+    if grown.inputs["input_ids"].shape[1] == 8:
+        assert grown.inputs["token_type_ids"].tolist() == [[3, 3, 3, 7, 7, 7, 7, 7]]
+    equal(grown, sg.record(model, dict(grown.inputs)), 1e-4)

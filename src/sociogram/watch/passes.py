@@ -120,7 +120,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "cache_implementation": (None, "dynamic", "hybrid"),  # transformers takes "hybrid" for "dynamic" where it is a model's default
 }
 """Settings that a model may bring along, and with which values one token follows another on a cache that grows."""
-_TEXT = frozenset(("input_ids", "attention_mask", "token_type_ids", "position_ids"))
+_TEXT = frozenset(("input_ids", "attention_mask", "token_type_ids"))
 
 
 def course_of(model: Model, inputs: dict[str, Tensor], anatomy: Anatomy, request: Request, *, steered: bool) -> Course:
@@ -129,9 +129,9 @@ def course_of(model: Model, inputs: dict[str, Tensor], anatomy: Anatomy, request
     Raises:
         InputError, UnsupportedModelError: they have no meaning for these inputs, or for this model.
     """
-    alone = _TEXT.issuperset(inputs) and "input_ids" in inputs and len(anatomy.stacks) == 1
+    alone = (_TEXT | {"position_ids"}).issuperset(inputs) and "input_ids" in inputs and len(anatomy.stacks) == 1
     if request.new_tokens:
-        _check_writing(model, inputs, request, alone=alone)
+        _check_writing(model, inputs, request, alone=alone and _TEXT.issuperset(inputs))
         return Course(model, inputs, new=request.new_tokens, settings=request.settings)
     if request.to is not None:
         _check_stored(model, inputs, str(request.to), alone=alone)
@@ -205,6 +205,6 @@ def _check_writing(model: Model, inputs: Mapping[str, Tensor], request: Request,
     if odd := [f"{name}={value!r}" for name, value in own.items() if value not in _NEUTRAL[name]]:
         raise InputError(
             f"{call}: {type(hf).__name__} brings along {', '.join(odd)}, and one sequence that grows token by token is recorded: "
-            f"set model.hf.generation_config.{odd[0].split('=')[0]} = {_NEUTRAL[odd[0].split('=')[0]][-1]!r} first"
+            f"set model.hf.generation_config.{odd[0].split('=')[0]} = {_NEUTRAL[odd[0].split('=')[0]][0]!r} first"
         )
     check_length(hf, inputs["input_ids"].shape[1], request.new_tokens + 1)

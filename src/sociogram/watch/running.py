@@ -90,8 +90,10 @@ class Running:
     def _read(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """The inputs with the tokens that were read, without one that was only said."""
         ids = inputs["input_ids"][:, : self.seen]
-        mask = {"attention_mask": torch.ones_like(ids)} if "attention_mask" in inputs else {}
-        return {**inputs, "input_ids": ids, **mask}
+        more = {"attention_mask": torch.ones_like(ids)} if "attention_mask" in inputs else {}
+        if (types := inputs.get("token_type_ids")) is not None:  # what is written is of the last token's type
+            more["token_type_ids"] = torch.cat([types, types[:, -1:].expand(-1, max(0, self.seen - types.shape[1]))], 1)
+        return {**inputs, "input_ids": ids, **more}
 
     def _new_pass(self, _: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         count = kwargs["input_ids"].shape[1]

@@ -58,7 +58,14 @@ def test_streamed_equals_dense_under_edits(name: str) -> None:
         assert int(here["edge_count"].sum()) == int((weights > 0).sum())
     for node in dense.stacks[1:]:
         assert_close(*(torch.from_numpy(rec.stack(node)["weights"].values) for rec in (streamed, dense)))
-    columns = ["moved", "from_others", "from_itself", "attention", "mlp", *[c for c in ("from_outside", "edited") if c in dense.moves()]]
+    columns = [
+        "moved",
+        "from_others",
+        "from_itself",
+        "attention",
+        "mlp",
+        *[c for c in ("from_outside", "edited") if c in dense.moves()],
+    ]
     np.testing.assert_allclose(
         streamed.moves()[columns].to_numpy(float), dense.moves()[columns].to_numpy(float), atol=1e-4, rtol=1e-3
     )

@@ -26,7 +26,9 @@ def test_streams_of_other_dtypes(dtype: torch.dtype) -> None:
     np.testing.assert_allclose(streamed.dataset["top_attention"].values[..., 0], weights.max(3), atol=close / 4, rtol=close)
     beside = sg.record(model, IDS, keep=("stream", "weights"))  # sums of the weights that were kept, not of rounded ones
     np.testing.assert_allclose(beside.dataset["received"].sum("band").values, weights.sum(2), atol=1e-5)
-    for name in {torch.float64: ()}.get(dtype, ("attention_out", "mlp_out")):  # stops in halves do not tell what lies between them
+    for name in {torch.float64: ()}.get(
+        dtype, ("attention_out", "mlp_out")
+    ):  # stops in halves do not tell what lies between them
         np.testing.assert_allclose(streamed.dataset[name].values, dense.dataset[name].values, atol=close, rtol=close)
     table, exact = streamed.moves(), dense.moves()
     for column in ("moved", "attention", "mlp"):

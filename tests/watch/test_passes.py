@@ -159,7 +159,11 @@ def test_positions_that_depend_on_the_length_are_not_read_in_chunks(
         assert rec.tree.attrs["chunk"] == 0
         np.testing.assert_allclose(rec.dataset["residual"].values, whole.dataset["residual"].values, atol=1e-5)
     assert sg.record(rotating(kind), ids[:, :16], keep="stream").tree.attrs["chunk"] == 8
-    equal(sg.record(rotating(kind), ids[:, :16], keep="stream"), sg.record(rotating(kind), ids[:, :16], keep="stream", chunk=5), 1e-4)
+    equal(
+        sg.record(rotating(kind), ids[:, :16], keep="stream"),
+        sg.record(rotating(kind), ids[:, :16], keep="stream", chunk=5),
+        1e-4,
+    )
     grown = sg.record(rotating(kind), ids[:, :14], generate=4)
     assert not grown.tree.attrs["as_read_whole"]
     with pytest.raises(sg.RecordingError, match="does not decode from its cache what it reads at once"):

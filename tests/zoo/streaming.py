@@ -158,7 +158,9 @@ def _far(name: str, one: torch.Tensor, other: torch.Tensor) -> float:
     number = other.isfinite()
     odd = one.isfinite() != number
     if bool(odd.any()) or not torch.equal(one[~number].nan_to_num(), other[~number].nan_to_num()):
-        raise AssertionError(f"{name}: {int(odd.sum())} of {odd.numel()} are no numbers in one recording only, or others than there")
+        raise AssertionError(
+            f"{name}: {int(odd.sum())} of {odd.numel()} are no numbers in one recording only, or others than there"
+        )
     one, other = one[number].double(), other[number].double()
     least = SMALLEST if name.endswith(("distance", "entropy", "lse")) else 1e-6
     return float((one - other).abs().max() / other.abs().max().clamp(min=least)) if len(one) else 0.0

@@ -58,13 +58,15 @@ def dense(
     if not rec.tree.attrs.get("as_read_whole", True):
         raise RecordingError(
             f"dense() reads the text once more, and {rec.model.name} does not decode from its cache what it reads at once: its "
-            "weights while it wrote would be others. Record with generate= and \"weights\" in keep instead"
+            'weights while it wrote would be others. Record with generate= and "weights" in keep instead'
         )
     data = rec.stack(name)
     readers = _readers(rec, queries, name)
     wanted = range(data.sizes["layer"]) if layers is None else [rec.layer(i, stack=name) for i in layers]
     heads, keys = data.sizes["head"], data.sizes["key"]
-    _check_memory(8 * len(wanted) * heads * len(readers) * keys, memory_limit, f"{len(readers):,} readers in {len(wanted)} layers")
+    _check_memory(
+        8 * len(wanted) * heads * len(readers) * keys, memory_limit, f"{len(readers):,} readers in {len(wanted)} layers"
+    )
     shape = (len(wanted), heads, len(readers), keys)
     window = _Window(rec, name, readers, list(wanted), np.full(shape, np.nan, dtype=np.float32))
     window.run()

@@ -117,7 +117,11 @@ SIMPLE = frozenset(("do_sample", "temperature", "top_k", "top_p", "min_p", "eos_
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("num_beams", "num_return_sequences", "guidance_scale"), (None, 1)),
     **dict.fromkeys(("prompt_lookup_num_tokens", "penalty_alpha", "dola_layers", "prefill_chunk_size"), (None,)),
-    "cache_implementation": (None, "dynamic", "hybrid"),  # transformers takes "hybrid" for "dynamic" where it is a model's default
+    "cache_implementation": (
+        None,
+        "dynamic",
+        "hybrid",
+    ),  # transformers takes "hybrid" for "dynamic" where it is a model's default
 }
 """Settings that a model may bring along, and with which values one token follows another on a cache that grows."""
 _TEXT = frozenset(("input_ids", "attention_mask", "token_type_ids"))

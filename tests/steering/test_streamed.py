@@ -11,6 +11,7 @@ import torch
 
 import sociogram as sg
 from sociogram import edits
+from sociogram.studio.contents import contents
 from tests.models.conftest import tiny_llama
 from tests.watch.test_stream import assert_close
 
@@ -99,7 +100,7 @@ def test_without_its_edits_a_steered_run_is_not_run_again(tmp_path: Path) -> Non
     for question in (lambda: again.dense([8]), again.null_drift):
         with pytest.raises(sg.RecordingError, match=r"(dense|null_drift)\(\) runs the model again, and edits acted in this run"):
             question()
-    sg.to_html(again, tmp_path / "page.html")  # the page leaves the drift out
+    assert contents([("a page", again)], ["plain"], None, 1000)  # the page leaves the drift out
     with sg.steer(llama, []) as steered:
         steered.record(IDS, keep="stream").save(tmp_path / "b.zarr")
     assert sg.open_recording(tmp_path / "b.zarr", llama).null_drift() <= 1e-5

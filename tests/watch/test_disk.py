@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import sociogram as sg
+from sociogram.studio.contents import contents
 from sociogram.watch.disk import Disk
 from tests.models.conftest import tiny_llama
 from tests.watch.conftest import CLASSES, specimen
@@ -134,7 +135,7 @@ def test_what_two_rounded_places_do_not_tell_is_not_told(tmp_path: Path) -> None
         np.testing.assert_allclose(unknown[column], whole[column], rtol=1e-4, atol=1e-6)
     for column in ("attention", "from_others", "mlp"):
         np.testing.assert_allclose(known[column], whole[column], rtol=1e-3, atol=1e-5)
-    sg.to_html(rounded, tmp_path / "page.html")
+    assert contents([("a page", rounded)], ["plain"], None, 1000)
 
 
 def test_an_interrupted_recording_says_how_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,7 @@ def test_an_interrupted_recording_says_how_it_was_read(tmp_path: Path, monkeypat
     assert rec.tree.attrs["checked_tokens"] == 16
     whole = sg.record(model, IDS[:16])
     np.testing.assert_allclose(rec.dense([11])["weights"].values, whole.dataset["weights"].values[:, :, [11]], atol=1e-5)
-    sg.to_html(rec, tmp_path / "page.html")
+    assert contents([("a page", rec)], ["plain"], None, 1000)
 
 
 def test_a_run_that_fails_in_its_first_block_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

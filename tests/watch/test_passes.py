@@ -86,7 +86,7 @@ def test_writing_stops_where_the_model_ends() -> None:
     prompt = made.inputs["input_ids"][:1, :5]
     free = sg.record(model, prompt, generate={"max_new_tokens": 6, "eos_token_id": None}).inputs["input_ids"][0].tolist()
     stop = max(i for i, token in enumerate(free[5:]) if token not in free[5 : 5 + i])  # the last token that is said a first time
-    assert 0 < stop
+    assert stop > 0
     rec = sg.record(model, prompt, generate={"max_new_tokens": 6, "eos_token_id": free[5 + stop]})
     assert rec.inputs["input_ids"][0].tolist() == free[: 5 + stop]
     assert rec.dataset.sizes["query"] == 5 + stop

@@ -65,7 +65,7 @@ def two_threads() -> Iterator[None]:
 
 
 def test_in_inference_mode_as_outside(two_threads: None) -> None:
-    """The mode is a thread's own, and what is made inside of it cannot be written to outside: workers and their memory know it."""
+    """The mode is a thread's own, and what is made inside of it cannot be written to outside: workers know it."""
     model, ids = sg.load(tiny_llama(max_position_embeddings=512)), [i % 290 + 3 for i in range(400)]
     outside = sg.record(model, ids, keep="stream")
     for _ in range(2):

@@ -154,7 +154,7 @@ def _told(data: xr.Dataset, norms: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _far(name: str, one: torch.Tensor, other: torch.Tensor) -> float:
-    """The largest difference, relative to the largest number; where there is no number in one, there must be none in the other."""
+    """The largest difference, relative to the largest number; what is no number must be none in both."""
     number = other.isfinite()
     odd = one.isfinite() != number
     if bool(odd.any()) or not torch.equal(one[~number].nan_to_num(), other[~number].nan_to_num()):

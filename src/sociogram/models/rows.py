@@ -37,7 +37,7 @@ def some_rows(call: AttentionCall, start: int, stop: int) -> tuple[AttentionCall
 
 
 def keys_gone(call: AttentionCall, past: int) -> int:
-    """How many of a sequence's first keys its cache let go (a window's cache holds the last ones), `past` tokens before this pass.
+    """How many of a sequence's first keys its cache let go (a window's holds the last ones), `past` tokens before this pass.
 
     With no past none: a call may have fewer keys than readers for reasons of its own (keys that stand for several tokens).
     """

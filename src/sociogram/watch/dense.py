@@ -111,8 +111,8 @@ class _Window:
         cross = stack.endswith(CROSS)
         if any(len(step.calls) > 1 for i in layers for step in own[i].heard if step.cross == cross):
             raise UnsupportedModelError(
-                f"dense(): the layers of {stack!r} split their tokens among several attention calls, in which readers are not found "
-                'by their positions: record with keep="default", which holds all weights'
+                f"dense(): the layers of {stack!r} split their tokens among several attention calls, in which readers are "
+                'not found by their positions: record with keep="default", which holds all weights'
             )
         self.places = {
             name: place for place, i in enumerate(layers) for step in own[i].heard if step.cross == cross for name in step.calls

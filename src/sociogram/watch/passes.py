@@ -177,13 +177,13 @@ def _check_chunks(model: Model, inputs: Mapping[str, Tensor], anatomy: Anatomy, 
         )
     if len(anatomy.stacks) > 1:
         raise UnsupportedModelError(
-            f"chunk={chunk}: {name} reads with several stacks of layers ({', '.join(anatomy.stacks)}), whose tokens need not come "
-            "in the same chunks: leave chunk out"
+            f"chunk={chunk}: {name} reads with several stacks of layers ({', '.join(anatomy.stacks)}), whose tokens need not "
+            "come in the same chunks: leave chunk out"
         )
     if turns_with_length(model.hf, length := inputs["input_ids"].shape[1]):
         raise UnsupportedModelError(
-            f"chunk={chunk}: in {name} the positions of a text of {length:,} tokens are turned by frequencies for long texts, and "
-            "those of its first chunk would be by others (dynamic or long rope): leave chunk out"
+            f"chunk={chunk}: in {name} the positions of a text of {length:,} tokens are turned by frequencies for long texts, "
+            "and those of its first chunk would be by others (dynamic or long rope): leave chunk out"
         )
 
 

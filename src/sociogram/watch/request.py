@@ -66,8 +66,8 @@ class Request:
             )
         if self.residual != "float32" and (not is_streaming(self.names) or "weights" in self.names):
             raise InputError(
-                f'residual={self.residual!r}: with keep="stream" places in the stream may be rounded; beside all weights they are '
-                "kept as they were computed, or accounts would not add up"
+                f'residual={self.residual!r}: with keep="stream" places in the stream may be rounded; beside all weights they '
+                "are kept as they were computed, or accounts would not add up"
             )
 
     def _check_ignored(self) -> None:
@@ -79,8 +79,8 @@ class Request:
             )
         if self.chunk is not None and self.new_tokens:
             raise InputError(
-                f"chunk={self.chunk}: a text that is written on (generate={self.generate!r}) is read in one pass and then token by "
-                "token: leave chunk out"
+                f"chunk={self.chunk}: a text that is written on (generate={self.generate!r}) is read in one pass and then token "
+                "by token: leave chunk out"
             )
         if self.memory_limit is not None and self.to is not None:
             raise InputError(

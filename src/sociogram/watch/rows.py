@@ -93,7 +93,7 @@ class Rows:
         here = tuple(slice(extent) for extent in self._array.shape[1:])
         for row in self._filled:
             larger[row] = self._fill
-            larger[(row, *here)] = self._array[row]
+            larger[row][here] = self._array[row]
         self._array = larger
 
     def finish(self, rows: int | None = None) -> np.ndarray | None:

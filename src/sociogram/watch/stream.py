@@ -133,7 +133,7 @@ class Streamer:
         edges = torch.zeros(1, len(sizes), 3, dtype=torch.int64, device=sizes.device)
         parts: list[tuple[Tensor, ...]] = []
         for start, stop in _blocks(call):
-            weights, sink, total, first, output = rows(start, stop)
+            weights, sink, total, first, mixed = rows(start, stop)
             own = weights[..., : call.keys - first] if call.outside else weights
             here = sizes[None, :, first : first + own.shape[-1]]
             standing = replace(at, own=None if at.own is None else at.own + start)
@@ -143,7 +143,7 @@ class Streamer:
             messages = attention * here.expand(1, -1, -1).gather(2, (keys - first).clamp(min=0).long().flatten(2)).view(
                 keys.shape
             )
-            parts.append((output(), numbers, keys, attention, messages, weights[..., own.shape[-1] :]))
+            parts.append((mixed(), numbers, keys, attention, messages, weights[..., own.shape[-1] :]))
             edges += edges_of(own, real[None, start:stop], standing, first)
             if bands:
                 given = columns_of(own, real[None, start:stop].to(own.dtype), standing, first, bands)

@@ -133,7 +133,7 @@ def course_of(model: Model, inputs: dict[str, Tensor], anatomy: Anatomy, request
     Raises:
         InputError, UnsupportedModelError: they have no meaning for these inputs, or for this model.
     """
-    alone = (_TEXT | {"position_ids"}).issuperset(inputs) and "input_ids" in inputs and len(anatomy.stacks) == 1
+    alone = (_TEXT | {"position_ids"}).issuperset(inputs) and "input_ids" in inputs and _in_step(anatomy)
     if request.new_tokens:
         _check_writing(model, inputs, request, alone=alone and _TEXT.issuperset(inputs))
         return Course(model, inputs, new=request.new_tokens, settings=request.settings)
@@ -141,7 +141,7 @@ def course_of(model: Model, inputs: dict[str, Tensor], anatomy: Anatomy, request
         _check_stored(model, inputs, str(request.to), alone=alone)
     plain = set(inputs) <= {"input_ids", "attention_mask"} and bool(inputs.get("attention_mask", torch.ones(1)).all())
     if request.chunk is not None:
-        _check_chunks(model, inputs, anatomy, request.chunk, plain=plain)
+        _check_chunks(model, inputs, request.chunk, plain=plain, alone=alone)
         return Course(model, inputs, chunk=request.chunk)
     if not (alone and plain) or turns_with_length(model.hf, inputs["input_ids"].shape[1]):
         return Course(model, inputs)
@@ -151,6 +151,12 @@ def course_of(model: Model, inputs: dict[str, Tensor], anatomy: Anatomy, request
     if long and request.wanted and "weights" not in request.names and reads_in_pieces(model.hf):
         return Course(model, inputs, chunk=CHUNK)
     return Course(model, inputs)
+
+
+def _in_step(anatomy: Anatomy) -> bool:
+    """Whether there is one stack of layers, or several over the same tokens (a text cut to patches has others)."""
+    calls = [name for layer in anatomy.layers for name in layer.calls]
+    return len(anatomy.stacks) == 1 or len({anatomy.lengths[name] for name in calls if name in anatomy.lengths}) == 1
 
 
 def _check_stored(model: Model, inputs: Mapping[str, Tensor], to: str, *, alone: bool) -> None:
@@ -163,7 +169,7 @@ def _check_stored(model: Model, inputs: Mapping[str, Tensor], to: str, *, alone:
         raise InputError(f"to={to!r}: one text at a time is streamed to disk, and {len(inputs['input_ids'])} were given")
 
 
-def _check_chunks(model: Model, inputs: Mapping[str, Tensor], anatomy: Anatomy, chunk: int, *, plain: bool) -> None:
+def _check_chunks(model: Model, inputs: Mapping[str, Tensor], chunk: int, *, plain: bool, alone: bool) -> None:
     name = type(model.hf).__name__
     if not reads_in_pieces(model.hf):
         raise UnsupportedModelError(
@@ -175,10 +181,10 @@ def _check_chunks(model: Model, inputs: Mapping[str, Tensor], anatomy: Anatomy, 
             f"chunk={chunk}: a text without padding is read in chunks, and these inputs are {', '.join(sorted(inputs))}: leave "
             "chunk out"
         )
-    if len(anatomy.stacks) > 1:
+    if not alone:
         raise UnsupportedModelError(
-            f"chunk={chunk}: {name} reads with several stacks of layers ({', '.join(anatomy.stacks)}), whose tokens need not "
-            "come in the same chunks: leave chunk out"
+            f"chunk={chunk}: {name} reads with several stacks of layers, whose tokens do not come in the same chunks: leave "
+            "chunk out"
         )
     if turns_with_length(model.hf, length := inputs["input_ids"].shape[1]):
         raise UnsupportedModelError(

@@ -96,6 +96,11 @@ class Running:
         return {**inputs, "input_ids": ids, **more}
 
     def _new_pass(self, _: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if kwargs.get("input_ids") is None:
+            raise UnsupportedModelError(
+                f"{type(self.course.model.hf).__name__} does not give its passes the ids of the tokens that are read in them: "
+                "record the finished text in one pass"
+            )
         count = kwargs["input_ids"].shape[1]
         if self.course.new and self.seen and count > 1:
             raise UnsupportedModelError(

@@ -220,26 +220,9 @@ def _nothing_read(numbers, r):
 
 @njit(error_model="numpy")
 def read_rows(
-    scores,
-    counts,
-    real,
-    head,
-    query,
-    key,
-    place,
-    first,
-    apart,
-    sizes,
-    extra,
-    sinks,
-    bands,
-    sums,
-    keys,
-    attention,
-    messages,
-    numbers,
-    edges,
-):
+    scores, counts, real, head, query, key, place, first, apart, sizes, extra, sinks, bands, sums,
+    keys, attention, messages, numbers, edges,
+):  # fmt: skip
     """Read a block of rows. Scores `[head, row, key]` become exponentials, to be multiplied by `numbers[:, PART]`.
 
     The block holds some heads (from `head` on), some readers (from `query` on) and some keys (from `key` on) of one sequence; all

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from math import isfinite
 
 import numpy as np
 import torch
@@ -42,11 +43,10 @@ def _is_finite(call: AttentionCall) -> bool:
 
     Its arithmetic assumes so: where it is not so, torch says what the model's own softmax would.
     """
-    query, key = (float(torch.stack(part.aminmax()).abs().max()) for part in (call.query, call.key))
+    query, key, value = (float(part.abs().amax()) for part in (call.query, call.key, call.value))
     dots = query * key * call.query.shape[-1] * abs(call.scale)
     added = [part for part in (call.bias, additive(call), call.sink) if part is not None]
-    told = bool(torch.stack(call.value.aminmax()).isfinite().all())
-    return dots < _MOST and told and all(bool((part < _MOST).all()) for part in added)
+    return dots < _MOST and isfinite(value) and all(bool((part < _MOST).all()) for part in added)
 
 
 @cache

@@ -30,11 +30,17 @@ def test_a_null_says_how_many_heads_are_beyond_it(inside, tmp_path: Path) -> Non
     path = tmp_path / "table.csv"
     code, out, _ = inside("networks", SENTENCE, "--by", "layer", "--null", "rows", "--samples", "19", "--out", str(path))
     assert code == 0
-    assert "beyond the null: graphs with p <= 0.05 over all graphs (rows, 19 samples: no p below 0.05)" in out
+    said = " ".join(out.split())
+    assert "beyond the rows null: graphs with p <= 0.05, corrected over all graphs; alone: without correction" in said
+    assert "(19 samples: no p below 0.05)" in said
     table = pd.read_csv(path)
     assert len(table) == 30
     assert {"entropy", "z clustering", "p clustering"} <= set(table.columns)
     assert table["p clustering"].min() >= 0.05
+    row = next(line for line in out.splitlines() if line.startswith("clustering"))
+    beyond, alone = ((table[name] <= 0.05).sum() for name in ("p clustering", "p alone clustering"))
+    assert f"{beyond} of 30  " in row
+    assert f"  {alone}  layer" in row
     assert f"written: {path}" in out
 
 

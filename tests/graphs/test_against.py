@@ -26,7 +26,7 @@ def test_values_are_the_summary_s_and_the_seed_decides(alice: sg.Recording) -> N
 @pytest.mark.parametrize("null", sorted(NULLS))
 def test_every_null_runs_on_decoders_and_encoders(null: str, alice: sg.Recording, encoded: sg.Recording) -> None:
     for rec in (alice, encoded):
-        table = sg.networks(rec, by="layer").test("sender_share", null=null, samples=5).table
+        table = sg.networks(rec, by="layer").test("clustering", null=null, samples=5).table
         assert table["p"].notna().any()
         assert np.isfinite(table["null"]).all()
 
@@ -37,6 +37,25 @@ def test_all_statistics_are_asked_of_the_same_samples(alice: sg.Recording) -> No
     assert set(together) == set(measures.MEASURES)
     alone = nets.test("clustering", null="rows", samples=5, seed=2)
     np.testing.assert_array_equal(together["clustering"].table["z"], alone.table["z"])
+
+
+def test_what_a_null_fixes_is_not_tested(alice: sg.Recording) -> None:
+    nets = sg.networks(alice, by="layer")
+    for null, fixed in (
+        ("positional", "sink_share"),
+        ("positional", "self_share"),
+        ("degrees", "sink_share"),
+        ("rows", "entropy"),
+    ):
+        table = nets.test(fixed, null=null, samples=3).table
+        assert table["z"].isna().all()
+        assert table["p"].isna().all()
+
+        def again(weights: np.ndarray, allowed: np.ndarray, name: str = fixed) -> np.ndarray:
+            return measures.MEASURES[name](weights, allowed)
+
+        free = nets.test(again, null=null, samples=3).table  # under another name it is: and hardly moves
+        np.testing.assert_allclose(free["null"], free["value"], rtol=0.02)
 
 
 def test_a_statistic_of_one_s_own(alice: sg.Recording) -> None:

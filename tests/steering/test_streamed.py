@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import sociogram as sg
 from sociogram import edits
+from sociogram.studio.contents import contents
 from tests.models.conftest import tiny_llama
 from tests.watch.test_stream import assert_close
 
@@ -57,7 +59,14 @@ def test_streamed_equals_dense_under_edits(name: str) -> None:
         assert int(here["edge_count"].sum()) == int((weights > 0).sum())
     for node in dense.stacks[1:]:
         assert_close(*(torch.from_numpy(rec.stack(node)["weights"].values) for rec in (streamed, dense)))
-    columns = ["moved", "from_others", "from_itself", "attention", *[c for c in ("from_outside", "edited") if c in dense.moves()]]
+    columns = [
+        "moved",
+        "from_others",
+        "from_itself",
+        "attention",
+        "mlp",
+        *[c for c in ("from_outside", "edited") if c in dense.moves()],
+    ]
     np.testing.assert_allclose(
         streamed.moves()[columns].to_numpy(float), dense.moves()[columns].to_numpy(float), atol=1e-4, rtol=1e-3
     )
@@ -77,3 +86,45 @@ def test_rows_of_weights_that_were_changed_have_no_log_sum_exp() -> None:
         rec = steered.record(IDS, keep="stream")
     assert np.isnan(rec.dataset["lse"].values[0]).all()
     assert np.isfinite(rec.dataset["lse"].values[1]).all()
+
+
+def test_without_its_edits_a_steered_run_is_not_run_again(tmp_path: Path) -> None:
+    """What was stored holds the edits' names, not the edits: a run without them would be another one."""
+    llama = sg.load(tiny_llama())
+    with sg.steer(llama, edits.cut(layer=1, key=3)) as steered:
+        rec = steered.record(IDS, keep="stream")
+        seen = rec.dense([8])["weights"].values
+    rec.save(tmp_path / "a.zarr")
+    again = sg.open_recording(tmp_path / "a.zarr", llama)
+    assert float(np.abs(seen[1, ..., 3]).max()) == 0
+    for question in (lambda: again.dense([8]), again.null_drift):
+        with pytest.raises(sg.RecordingError, match=r"(dense|null_drift)\(\) runs the model again, and edits acted in this run"):
+            question()
+    assert contents([("a page", again)], ["plain"], None, 1000)  # the page leaves the drift out
+    with sg.steer(llama, []) as steered:
+        steered.record(IDS, keep="stream").save(tmp_path / "b.zarr")
+    assert sg.open_recording(tmp_path / "b.zarr", llama).null_drift() <= 1e-5
+
+
+def test_log_sum_exp_of_weights_that_are_kept() -> None:
+    """It is missing where an edit replaced the weights, and nowhere else."""
+    llama = sg.load(tiny_llama())
+    exact = sg.record(llama, IDS, keep="qkv")
+    for keep in (("stream", "weights"), ("qkv", "received")):
+        rec = sg.record(llama, IDS, keep=keep)
+        assert_close(*(torch.from_numpy(one.dataset["lse"].values) for one in (rec, exact)))
+    assert rec.worksheet(1, 2, 7).relative_difference < 1e-4
+    with sg.steer(llama, edits.scale_edges(factor=2.0, key=2, layer=0)) as steered:
+        lse = steered.record(IDS, keep=("stream", "weights")).dataset["lse"].values
+    assert np.isnan(lse[0]).all()
+    assert np.isfinite(lse[1]).all()
+
+
+def test_a_first_token_that_lost_its_own_edge_is_not_left_out_twice() -> None:
+    llama = sg.load(tiny_llama())
+    for edit in (edits.cut(query=0, key=0), edits.cut(query=0, key=0, head=1), edits.cut(query=5, key=5)):
+        with sg.steer(llama, edit) as steered:
+            dense, streamed = steered.record(IDS), steered.record(IDS, keep="stream", top=20)
+        for asked in ({}, {"head": 1}, {"layer": 1}):
+            counts = [rec.edges(top=None, drop_first=True, **asked).attrs["edges"] for rec in (dense, streamed)]  # type: ignore[arg-type]
+            assert counts[0] == counts[1]

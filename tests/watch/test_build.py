@@ -50,3 +50,22 @@ def test_a_row_written_in_place_is_not_copied() -> None:
     assert array.__array_interface__["data"][0] == place.data_ptr() - 4 * 4
     assert rows.place(1, (2, 2), torch.float32) is None
     assert rows.place(0, (9, 9), torch.float32) is None
+
+
+def test_rows_in_pieces_may_be_wider_than_those_before() -> None:
+    """Their pieces are added to zeros, not to what fills up narrower rows; also where the array was looked at in between."""
+    for fill in (float("nan"), -1.0):
+        for looked in (False, True):
+            rows = Rows(3, lengths={2: 4}, fill=fill)
+            rows.put(0, torch.ones(1, 2, 2), {2: 0}, add=True)
+            if looked:
+                assert rows.finish() is not None
+            rows.put(1, torch.ones(1, 5, 2), {2: 1}, add=True)
+            rows.put(1, torch.ones(1, 5, 2), {2: 2}, add=True)
+            rows.put(0, torch.ones(1, 2, 2), {2: 2}, add=True)
+            array = rows.finish()
+            assert array is not None
+            np.testing.assert_array_equal(array[0, 0, :2], 1.0)
+            np.testing.assert_array_equal(array[0, 0, 2:], fill)
+            np.testing.assert_array_equal(array[1, 0], np.tile([0.0, 1.0, 2.0, 1.0], (5, 1)))
+            np.testing.assert_array_equal(array[2], fill)

@@ -8,18 +8,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import sociogram as sg
+from sociogram.studio.contents import contents
+from sociogram.watch.disk import Disk
+from tests.models.conftest import tiny_llama
 from tests.watch.conftest import CLASSES, specimen
 from tests.watch.test_passes import equal
 
 TEXT = "The Eiffel Tower is located in the city of Paris. " * 6
+IDS = [i * 7 % 290 + 3 for i in range(20)]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", [*CLASSES, "laguna"])
 def test_on_disk_equals_in_memory(name: str, tmp_path: Path) -> None:
     made = specimen(name)
     model = sg.load(made.model)
@@ -70,10 +75,6 @@ def test_settings_of_the_stream(tmp_path: Path, smollm: sg.Model) -> None:
     assert some.flock(null=0).positions.sizes["stop"] == 6
     with pytest.raises(sg.InputError, match="no layer 77"):
         sg.record(smollm, TEXT, keep="stream", residual_layers=[77])
-    with pytest.raises(sg.InputError, match="residual='float8': choose one of"):
-        sg.record(smollm, TEXT, keep="stream", residual="float8")
-    with pytest.raises(sg.InputError, match="anything else is recorded first"):
-        sg.record(smollm, TEXT, to=tmp_path / "dense.zarr")
     with pytest.raises(sg.RecordingError, match=r"e.zarr exists already"):
         sg.record(smollm, TEXT, keep="stream", to=tmp_path / "e.zarr")
 
@@ -117,9 +118,69 @@ def test_killed_it_opens_up_to_its_last_whole_block(tmp_path: Path, smollm: sg.M
     assert len(rec.edges(top=3)) == 3
 
 
-def test_a_folder_without_a_whole_block_is_refused(tmp_path: Path, smollm: sg.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sociogram.watch.disk import Disk
+def test_what_two_rounded_places_do_not_tell_is_not_told(tmp_path: Path) -> None:
+    """What a layer added is small beside the rounding of where it was added; of entries that were kept it is known."""
+    model = sg.load(tiny_llama())
+    exact = sg.record(model, IDS, keep="stream")
+    rounded = sg.record(model, IDS, keep="stream", residual="bfloat16")
+    both = sg.record(model, IDS, keep=("stream", "attention_out", "mlp_out"), residual="bfloat16", to=tmp_path / "a.zarr")
+    assert rounded.edges(top=9)["contribution"].isna().all()
+    for column in ("contribution", "message"):
+        np.testing.assert_allclose(both.edges(top=9)[column], exact.edges(top=9)[column], rtol=1e-4)
+    unknown, known, whole = (rec.moves() for rec in (rounded, both, exact))
+    for column in ("moved", "attention", "from_others", "mlp"):
+        assert unknown[column].isna().all()
+    assert known["moved"].isna().all()
+    for column in ("from_itself", "self_share"):
+        np.testing.assert_allclose(unknown[column], whole[column], rtol=1e-4, atol=1e-6)
+    for column in ("attention", "from_others", "mlp"):
+        np.testing.assert_allclose(known[column], whole[column], rtol=1e-3, atol=1e-5)
+    assert contents([("a page", rounded)], ["plain"], None, 1000)
 
+
+def test_an_interrupted_recording_says_how_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that pages can be made of it, and its readers are seen in the passes that they were in."""
+    finish, blocks = Disk.finish_block, []
+
+    def stop(*given: Any) -> None:
+        finish(*given)
+        blocks.append(given)
+        if len(blocks) == 2:
+            raise KeyboardInterrupt
+
+    model = sg.load(tiny_llama())
+    monkeypatch.setattr(Disk, "finish_block", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sg.record(model, IDS, keep="stream", to=tmp_path / "a.zarr", chunk=8)
+    rec = sg.open_recording(tmp_path / "a.zarr", model)
+    assert rec.tree.attrs["interrupted"] == f"16 of {len(IDS)} tokens"
+    assert rec.tree.attrs["chunk"] == 8
+    assert 0 < rec.tree.attrs["checked_error"] < 1e-4
+    assert rec.tree.attrs["checked_tokens"] == 16
+    whole = sg.record(model, IDS[:16])
+    np.testing.assert_allclose(rec.dense([11])["weights"].values, whole.dataset["weights"].values[:, :, [11]], atol=1e-5)
+    assert contents([("a page", rec)], ["plain"], None, 1000)
+
+
+def test_a_run_that_fails_in_its_first_block_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish, blocks = Disk.finish_block, []
+
+    def fail(*given: Any) -> None:
+        if len(blocks) == last:
+            raise OSError("no room")
+        finish(*given)
+        blocks.append(given)
+
+    model, folder = sg.load(tiny_llama()), tmp_path / "a.zarr"
+    monkeypatch.setattr(Disk, "finish_block", fail)
+    for last in (0, 1):
+        with pytest.raises(OSError, match="no room"):
+            sg.record(model, IDS, keep="stream", to=folder, chunk=8)
+        assert folder.exists() == bool(last)
+    assert sg.open_recording(folder).dataset.sizes["query"] == 8
+
+
+def test_a_folder_without_a_whole_block_is_refused(tmp_path: Path, smollm: sg.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 

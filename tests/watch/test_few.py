@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 import sociogram as sg
+from tests.models.conftest import tiny_llama
 from tests.watch.conftest import CLASSES, specimen
 
 PROMPT = "The Eiffel Tower is located in the city of Paris. " * 3
+IDS = [5, 9, 17, 3, 44, 21, 8, 30, 12, 7, 2, 19]
 WHICH = ["layer", "head", "query", "key"]
 
 
@@ -124,3 +126,41 @@ def test_the_account_is_checked_while_streaming(pair: tuple[sg.Recording, sg.Rec
     assert 0 < pair[1].tree.attrs["checked_error"] < 1e-3
     assert pair[1].tree.attrs["checked_error"] == pytest.approx(pair[0].tree.attrs["checked_error"], rel=0.5)
     assert pair[1].tree.attrs["checked_tokens"] == 16
+
+
+def test_bounds_that_are_not_known_everywhere_are_known_nowhere() -> None:
+    """Of layers that ranked their keys by something else nobody knows what was left out."""
+    rec = sg.record(sg.load(tiny_llama()), IDS, keep="stream", top=2)
+    assert rec.edges(top=3).attrs["below"] > 0
+    for ranked in (["message", "attention"], ["attention", "message"]):
+        rec.tree[rec.main].coords["ranked_by"] = ("layer", ranked)
+        table = rec.edges(top=3)
+        assert math.isnan(table.attrs["below"])
+        assert not table.attrs["exact"]
+
+
+def test_contributions_that_are_not_known_come_last() -> None:
+    model = sg.load(tiny_llama())
+    whole = sg.record(model, IDS, keep="stream")
+    rec = sg.record(model, IDS, keep="stream", residual_layers=[1])
+    table, other = rec.edges("contribution", top=5), whole.edges("contribution", top=5, layer=1)
+    assert table[WHICH].equals(other[WHICH])
+    same(table, other, ["contribution"])
+    everything = rec.edges("contribution", top=None)
+    assert everything["contribution"].isna().to_numpy().argmax() == len(whole.edges(top=None, layer=1))
+    assert len(everything) == len(whole.edges(top=None))
+    with pytest.raises(sg.RecordingError, match="toward= needs the stream at its end"):
+        sg.record(model, IDS, keep="stream", residual_layers=[0]).edges(toward=7)
+    assert rec.edges(toward=7)["toward"].notna().all()
+
+
+def test_no_reader_fills_an_excerpt() -> None:
+    """Of each kind, head and reader as many of the kept edges as are asked for, where not all fit; of the last reader more."""
+    rec = sg.record(sg.load(tiny_llama()), IDS, keep="stream", top=12)
+    excerpt = rec.select(("attention",), budget=100, per_reader=1).edges
+    readers = excerpt[excerpt["query"] < len(IDS) - 1]
+    kinds = (readers["query"] == readers["key"]) * 2 + ((readers["key"] == 0) & (readers["query"] > 0))
+    chosen = readers.groupby(["layer", "head", "query", kinds]).size()
+    assert chosen.max() == 1
+    more = rec.select(("attention",), budget=100, per_reader=12).edges
+    assert more[more["query"] < len(IDS) - 1].groupby(["layer", "head", "query"]).size().max() > 2

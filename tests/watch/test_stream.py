@@ -85,7 +85,13 @@ def made_call(seed: int, heads: int, groups: int, queries: int, past: int, dtype
 
 
 KINDS = ("causal", "window", "padding", "full", "additive", "bias", "softcap", "sink", "cut", "ties")
-TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+def closeness(dtype: torch.dtype, how: str) -> float:
+    """The kernel computes in single precision whatever it is given, torch in the call's own, where scores are rounded."""
+    if dtype in (torch.float32, torch.float64):
+        return 2e-5 if dtype == torch.float32 else 1e-10
+    return 1e-4 if how == "fused" else 8 * torch.finfo(dtype).eps
 
 
 def read(call: AttentionCall, sizes: Tensor, wanted: Wanted, real: Tensor, how: str) -> tuple[Tensor, Streamed]:
@@ -99,7 +105,7 @@ def read(call: AttentionCall, sizes: Tensor, wanted: Wanted, real: Tensor, how: 
 @given(
     seed=st.integers(0, 10**6), groups=st.integers(1, 2), group=st.integers(1, 3), queries=st.integers(1, 40),
     past=st.sampled_from([0, 0, 1, 37]), kind=st.sampled_from(KINDS), how=st.sampled_from(["fused", "torch"]),
-    by=st.sampled_from(["message", "attention"]), top=st.integers(1, 9),
+    by=st.sampled_from(["message", "attention"]), top=st.integers(0, 9),
     dtype=st.sampled_from([torch.float32, torch.float32, torch.bfloat16, torch.float16, torch.float64]),
 )  # fmt: skip
 def test_streamed_equals_dense(
@@ -116,22 +122,24 @@ def test_streamed_equals_dense(
     wide = made_call(seed, groups * group, groups, queries, past, dtype, kind)
     wide = AttentionCall(**{**wide.__dict__, **{n: getattr(wide, n).double() for n in ("query", "key", "value")}})
     weights, sink = weights_of(wide)
-    close = {"atol": TOLERANCE[dtype], "rtol": TOLERANCE[dtype]}
-    torch.testing.assert_close(output.double(), mix(weights, wide), **close)
+    close = closeness(dtype, how)
+    numbers = 10 * close if how == "fused" or dtype.itemsize > 2 else 2 * close
+    rounded = max(close, torch.finfo(dtype).eps)  # what the model gets back is of its own dtype
+    torch.testing.assert_close(output.double(), mix(weights, wide), atol=rounded, rtol=rounded)
     scores = masked_scores(wide)
     lse = totals(wide, torch.where(is_hidden(scores), -torch.inf, scores))
-    torch.testing.assert_close(found.number("lse").double(), lse, **close)
+    torch.testing.assert_close(found.number("lse").double(), lse, atol=close, rtol=close)
     bands = (0, 1, 16)[: 1 + (past + queries > 1) + (past + queries > 16)]
     for head in range(groups * group):
         gone = np.zeros(queries) if sink is None else sink[0, head].numpy()
         plain = plainly(weights[0, head].numpy(), gone, sizes[head].double().numpy(), bands, past, real.numpy())
         for name in NUMBERS[1:]:
             got = found.number(name)[0, head].double().numpy()
-            np.testing.assert_allclose(got, plain[name], atol=50 * TOLERANCE[dtype], err_msg=name)
-        np.testing.assert_allclose(found.columns[0, head].double().numpy(), plain["columns"], atol=50 * TOLERANCE[dtype])
+            np.testing.assert_allclose(got, plain[name], atol=numbers, rtol=numbers, err_msg=name)
+        np.testing.assert_allclose(found.columns[0, head].double().numpy(), plain["columns"], atol=numbers, rtol=numbers)
         if dtype == torch.float64 or (dtype == torch.float32 and kind != "additive"):
             assert found.edges[0, head].tolist() == plain["edges"].tolist()
-        _check_strongest(found, head, weights[0, head].numpy(), sizes[head].double().numpy(), by, top, TOLERANCE[dtype])
+        _check_strongest(found, head, weights[0, head].numpy(), sizes[head].double().numpy(), by, top, numbers)
 
 
 def _check_strongest(found: Streamed, head: int, weights: np.ndarray, sizes: np.ndarray, by: str, top: int, close: float) -> None:
@@ -141,12 +149,12 @@ def _check_strongest(found: Streamed, head: int, weights: np.ndarray, sizes: np.
         expected = strongest(ranks[q], weights[q], top)
         for key, other in zip(keys, expected, strict=True):
             assert (key == -1) == (other == -1)
-            assert key == other or abs(ranks[q, key] - ranks[q, other]) <= 50 * close
+            assert key == other or abs(ranks[q, key] - ranks[q, other]) <= close
         there = [k for k in keys if k >= 0]
         assert len(set(there)) == len(there)
-        np.testing.assert_allclose(found.attention[0, head, q, : len(there)].double().numpy(), weights[q, there], atol=50 * close)
+        np.testing.assert_allclose(found.attention[0, head, q, : len(there)].double().numpy(), weights[q, there], atol=close)
         told = weights[q, there] * sizes[there]
-        np.testing.assert_allclose(found.messages[0, head, q, : len(there)].double().numpy(), told, atol=50 * close)
+        np.testing.assert_allclose(found.messages[0, head, q, : len(there)].double().numpy(), told, atol=close)
 
 
 def test_ties_are_broken_by_the_lower_key_in_both_ways() -> None:
@@ -185,6 +193,33 @@ def test_streamed_recordings_of_all_kinds_of_models(name: str) -> None:
     for node in dense.stacks:
         for number in range(dense.stack(node).sizes.get("sequence", 1)):
             _compare(dense.sequence(number), streamed.sequence(number), node)
+
+
+@pytest.mark.parametrize("name", ["doge", "llama", "bert", "t5"])
+def test_the_first_token_of_a_text_that_is_padded_on_the_left(name: str) -> None:
+    """Also where a family has made its mask additive, in which padding and the future look alike."""
+    made = specimen(name)
+    model, ids = sg.load(made.model), made.inputs["input_ids"][:2]
+    mask = torch.ones_like(ids)
+    mask[0, :3] = 0
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if name == "t5":
+        inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    dense, streamed = sg.record(model, inputs), sg.record(model, inputs, keep="stream")
+    for node in dense.stacks:
+        for number in range(2):
+            one, other = dense.sequence(number), streamed.sequence(number)
+            _compare(one, other, node)
+            for layer in range(one.stack(node).sizes["layer"]):
+                weights = one.messages(layer, stack=node).weights
+                there = (weights > 0).sum((1, 2))
+                first, itself = ((kind > 0).sum(1) for kind in (weights[..., 0], torch.diagonal(weights, dim1=1, dim2=2)))
+                counts = torch.from_numpy(other.stack(node)["edge_count"].values[layer])
+                if node.endswith("_cross"):
+                    assert counts.tolist() == torch.stack([there - first, first, 0 * itself], 1).tolist()
+                else:
+                    first = first - (weights[:, 0, 0] > 0).long()
+                    assert counts.tolist() == torch.stack([there - first - itself, first, itself], 1).tolist()
 
 
 @pytest.mark.parametrize("name", ["smollm", "minilm"])

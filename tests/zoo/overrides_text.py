@@ -61,6 +61,7 @@ TEXT: dict[str, dict[str, Any]] = {
     "glm5_next_text": {"num_key_value_heads": 4, "index_kpool": 2},
     "granitemoehybrid": {**_MAMBA2, "layer_types": ["linear_attention", "full_attention"]},
     "layoutlmv3": {"coordinate_size": 12, "shape_size": 8},
+    "laguna": {"num_attention_heads_per_layer": [4, 8]},
     "lfm2": {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]},
     "lfm2_moe": {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]},
     "lilt": {"hidden_size": 96},

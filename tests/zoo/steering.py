@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from rich.progress import track
 
 import sociogram as sg
 from sociogram import edits
 from tests import zoo
-from tests.zoo.coverage import limited
+from tests.zoo.rounds import each, from_the_command_line
 
-SECONDS = 120
 IDENTITY = 2e-5
 """Largest change of the stream, relative to its largest number, by an edit that changes nothing: other paths, other rounding."""
 ALIKE = ("cut", "set_weight", "force", "swap", "window", "isolate", "random", "blocks", "bottleneck", "patch")
@@ -216,32 +213,11 @@ def _decoded(model: sg.Model, ids: list[int], given: list[edits.Edit]) -> float 
 
 def sweep(names: tuple[str, ...]) -> list[Steering]:
     """Every entry; one that hangs is wrong."""
-    rows = []
-    for name in track(names, description="steering the zoo", console=None):
-        row: Steering | None
-        try:
-            with limited(SECONDS), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                row = measure(name)
-        except Exception as error:
-            row = Steering(name, wrong={"all": f"{type(error).__name__}: {error}"})
-        if row is not None:
-            rows.append(row)
-    return rows
+    return each(names, measure, Steering, "steering")
 
 
 if __name__ == "__main__":
-    import json
-    import sys
-    from dataclasses import asdict
-    from pathlib import Path
-
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    torch.set_num_threads(1)
-    measured = sweep(tuple(sys.argv[2:]) or zoo.entries())
-    Path(sys.argv[1]).write_text(json.dumps([asdict(row) for row in measured], indent=0))
+    measured = from_the_command_line(sweep)
     counts = {kind: Counter(label for row in measured for label in getattr(row, kind)) for kind in ("landed", "refused", "wrong")}
     print(f"{len(measured)} families: " + ", ".join(f"{sum(number.values()):,} {kind}" for kind, number in counts.items()))
     for label in sorted(set().union(*counts.values())):

@@ -5,21 +5,24 @@ python -m tests.zoo.streaming OUT.json [ENTRY ...]
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
+import xarray as xr
 
 import sociogram as sg
 from tests import zoo
-from tests.zoo.coverage import limited
-from tests.zoo.steering import SECONDS, one_sequence
+from tests.zoo.rounds import each, from_the_command_line
+from tests.zoo.steering import one_sequence
 
 CLOSE = 2e-4
 """How far a number may be off, relative to the largest of its kind."""
+SMALLEST = 1e-2
+"""Nats and tokens below this are none: where a row has one edge, its entropy is rounding."""
+KEEP = ("default", "lse")
+"""What the dense recordings keep."""
 
 
 @dataclass
@@ -40,7 +43,7 @@ def measure(name: str) -> Streaming | None:
         return None
     model, inputs = sg.load(specimen.model), one_sequence(specimen)
     try:
-        dense = sg.record(model, inputs)
+        dense = sg.record(model, inputs, keep=KEEP)
         dense.audit()
     except (sg.SociogramError, RuntimeError):
         return None
@@ -50,7 +53,7 @@ def measure(name: str) -> Streaming | None:
     if set(inputs) <= {"input_ids", "attention_mask"} and isinstance(ids, torch.Tensor) and len(ids) == 1:
         few = max(1, ids.shape[1] // 3)
         try:
-            dense = sg.record(model, ids)
+            dense = sg.record(model, ids, keep=KEEP)
         except (sg.SociogramError, AttributeError):  # a family that needs more than ids
             return found
         _try(found, "chunks", lambda: _apart(dense, sg.record(model, ids, keep="stream", top=4, chunk=few)))
@@ -76,7 +79,7 @@ def _grown(model: sg.Model, ids: torch.Tensor) -> float:
         raise AssertionError(f"{grown.inputs['input_ids'].shape[1]} tokens, not {ids.shape[1]} + 3")
     if not grown.tree.attrs["as_read_whole"]:
         raise sg.UnsupportedModelError("decodes something else than it reads at once")
-    return _apart(sg.record(model, grown.inputs["input_ids"]), grown)
+    return _apart(sg.record(model, grown.inputs["input_ids"], keep=KEEP), grown)
 
 
 def _apart(dense: sg.Recording, streamed: sg.Recording) -> float:
@@ -89,60 +92,89 @@ def _apart(dense: sg.Recording, streamed: sg.Recording) -> float:
 
 
 def _node(dense: sg.Recording, streamed: sg.Recording, node: str) -> list[float]:
-    found, data = [0.0], streamed.stack(node)
-    for layer, status in enumerate(dense.stack(node)["status"].values):
-        if (
-            status != "closed"
-            or "weights" not in dense.stack(node)
-            or bool(dense.stack(node)["weights"].isel(layer=layer).isnull().all())
-        ):
+    """The same of one node of one sequence, number by number."""
+    found, data = [0.0], dense.stack(node)
+    for layer, status in enumerate(data["status"].values):
+        if status != "closed" or "weights" not in data or bool(data["weights"].isel(layer=layer).isnull().all()):
             continue
-        messages = dense.messages(layer, stack=node)
-        heads, norms, weights = len(messages.weights), messages.norms(), messages.weights
+        weights, norms = dense.messages(layer, stack=node).weights, dense.messages(layer, stack=node).norms()
         here = {
-            str(n): torch.from_numpy(np.array(v.isel(layer=layer).values)) for n, v in data.data_vars.items() if "layer" in v.dims
+            str(n): torch.from_numpy(np.array(v.isel(layer=layer).values))
+            for n, v in streamed.stack(node).data_vars.items()
+            if "layer" in v.dims
         }
-        here = {n: v[:heads] if "head" in data[n].dims else v for n, v in here.items()}
-        keys = here["top_key"].long()
-        pairs = [(here["received"].sum(1), weights.sum(1)), (here["first_share"], weights[..., 0])]
-        pairs += [(here["top_attention"], weights.gather(2, keys.clamp(min=0)) * (keys >= 0))]
-        pairs += [(here["top_message"], norms.gather(2, keys.clamp(min=0)) * (keys >= 0))]
-        if messages.gate is None:
-            pairs += [(here["message_sum"], norms.sum(2)), (here["influence"].sum(1), norms.sum(1))]
-            pairs += [(here["top_message"].amax(2), norms.amax(2))]
-        found += [float((one - other).abs().max() / other.abs().max().clamp(min=1e-6)) for one, other in pairs]
+        here = {n: v[: len(weights)] if "head" in streamed.stack(node)[n].dims else v for n, v in here.items()}
+        expected = {**_rows(data.isel(layer=layer), weights, own=not node.endswith("_cross")), **_kept(here, weights, norms)}
+        if dense.messages(layer, stack=node).gate is None:
+            expected |= _told(data, norms) | {"strongest": norms.amax(2)}
+            here |= {"influence": here["influence"].sum(1), "strongest": here["top_message"].amax(2)}
+        here["received"] = here["received"].sum(1)
+        found += [_far(f"{node}, layer {layer}, {name}", here[name], value) for name, value in expected.items()]
     return found
+
+
+def _rows(data: xr.Dataset, weights: torch.Tensor, *, own: bool) -> dict[str, torch.Tensor]:
+    """Numbers of every row, sums over readers and counts of edges, from whole weights `[head, query, key]`."""
+    heads, queries, keys = weights.shape
+    real = torch.from_numpy(np.asarray(data["query_real"].values)) if "query_real" in data.coords else torch.ones(queries).bool()
+    first = int(data["key_real"].values.argmax()) if "key_real" in data.coords else 0
+    apart = (torch.arange(queries)[:, None] - torch.arange(keys)).abs()
+    itself = (apart == 0) & torch.tensor(own)
+    start = (torch.arange(keys) == first) & ~itself
+    heard = weights.sum(2)
+    sink = torch.zeros_like(heard)
+    if "sink_weight" in data:
+        sink = torch.from_numpy(data["sink_weight"].values)[:heads].nan_to_num()
+    entropy = -torch.special.xlogy(weights, weights).sum(2) - torch.special.xlogy(sink, sink)
+    there = (weights > 0) & real[None, :, None]
+    none = torch.full_like(heard, torch.nan)
+    return {
+        "attention_sum": heard,
+        "entropy": entropy.masked_fill((heard == 0) & (sink == 0), torch.nan),
+        "distance": torch.where(heard > 0, (weights * apart).sum(2) / heard, none) if own else none,
+        "self_share": (weights * itself).sum(2),
+        "first_share": weights[..., first],
+        "lse": torch.from_numpy(data["lse"].values)[:heads],
+        "received": (weights * real[:, None]).sum(1),
+        "edge_count": torch.stack([(there & kind).sum((1, 2)) for kind in (~itself & ~start, start, itself)], 1),
+    }
+
+
+def _kept(here: dict[str, torch.Tensor], weights: torch.Tensor, norms: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What the keys that were kept told, from whole weights and norms."""
+    keys = here["top_key"].long()
+    kept = {name: whole.gather(2, keys.clamp(min=0)) for name, whole in (("top_attention", weights), ("top_message", norms))}
+    return {name: value * (keys >= 0) for name, value in kept.items()}
+
+
+def _told(data: xr.Dataset, norms: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Sums of messages."""
+    real = torch.from_numpy(np.asarray(data["query_real"].values)) if "query_real" in data.coords else torch.ones(norms.shape[1])
+    return {"message_sum": norms.sum(2), "influence": (norms * real[:, None]).sum(1)}
+
+
+def _far(name: str, one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest difference, relative to the largest number; what is no number must be none in both."""
+    number = other.isfinite()
+    odd = one.isfinite() != number
+    if bool(odd.any()) or not torch.equal(one[~number].nan_to_num(), other[~number].nan_to_num()):
+        raise AssertionError(
+            f"{name}: {int(odd.sum())} of {odd.numel()} are no numbers in one recording only, or others than there"
+        )
+    one, other = one[number].double(), other[number].double()
+    least = SMALLEST if name.endswith(("distance", "entropy", "lse")) else 1e-6
+    return float((one - other).abs().max() / other.abs().max().clamp(min=least)) if len(one) else 0.0
 
 
 def sweep(names: tuple[str, ...]) -> list[Streaming]:
     """Every entry; one that hangs is wrong."""
-    rows = []
-    for name in track(names, description="streaming the zoo", console=None):
-        row: Streaming | None
-        try:
-            with limited(SECONDS), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                row = measure(name)
-        except Exception as error:
-            row = Streaming(name, wrong={"all": f"{type(error).__name__}: {error}"})
-        if row is not None:
-            rows.append(row)
-    return rows
+    return each(names, measure, Streaming, "streaming")
 
 
 if __name__ == "__main__":
-    import json
-    import sys
     from collections import Counter
-    from dataclasses import asdict
-    from pathlib import Path
 
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    torch.set_num_threads(1)
-    measured = sweep(tuple(sys.argv[2:]) or zoo.entries())
-    Path(sys.argv[1]).write_text(json.dumps([asdict(row) for row in measured], indent=0))
+    measured = from_the_command_line(sweep)
     for label in ("stream", "chunks", "generate", "all"):
         counts = {kind: sum(label in getattr(row, kind) for row in measured) for kind in ("right", "refused", "wrong")}
         print(f"{label}: {len(measured)} families, " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import torch
 
 from tests import zoo
 from tests.zoo import classes, steering, streaming
@@ -65,6 +66,15 @@ def test_structural_class_is_streamed(name: str) -> None:
     assert row is not None
     assert not row.wrong
     assert "stream" in row.right or "several attention calls" in row.refused["stream"]
+
+
+def test_the_comparison_sees_what_is_no_number() -> None:
+    plain, hollow, endless = torch.tensor([1.0, 2.0]), torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.inf])
+    assert streaming._far("n", plain, plain) == streaming._far("n", hollow, hollow) == streaming._far("n", endless, endless) == 0
+    assert streaming._far("n", torch.tensor([1.0, 2.5]), plain) == 0.25
+    for one, other in ((hollow, plain), (plain, hollow), (hollow, endless), (endless, -endless)):
+        with pytest.raises(AssertionError, match="no numbers in one recording only"):
+            streaming._far("n", one, other)
 
 
 @pytest.mark.zoo

@@ -52,7 +52,8 @@ def networks(
     statistics = [name for name in numbers.columns if name not in LEFT_OUT and numbers[name].notna().any()]
     tests = graphs.test_all(null=null, samples=samples) if null else {}
     for name in statistics if tests else ():
-        numbers[f"z {name}"], numbers[f"p {name}"] = tests[name].table["z"], tests[name].table["p_corrected"]
+        found = tests[name].table
+        numbers[f"z {name}"], numbers[f"p alone {name}"], numbers[f"p {name}"] = found["z"], found["p"], found["p_corrected"]
     if out is not None:
         _write(out, graphs, numbers, statistics, null, samples)
     if as_json:
@@ -87,14 +88,14 @@ def _print(graphs: Networks, numbers: pd.DataFrame, statistics: list[str], null:
         ("where", "left"),
     ]
     if null:
-        columns += [("beyond the null", "right"), ("farthest", "left")]
+        columns += [("beyond", "right"), ("alone", "right"), ("farthest", "left")]
     screen.print(table(columns, [_row(numbers, name, bool(null)) for name in statistics]))
     if not all(numbers[name].notna().all() for name in ("reciprocity", "weighted_density")):
         screen.print("[dim]reciprocity or weighted density: n/a, fixed by the mask or the softmax[/dim]")
     if null:
         screen.print(
-            f"[dim]beyond the null: graphs with p <= 0.05 over all graphs ({null}, {samples} samples: "
-            f"no p below {1 / (samples + 1):.2g})[/dim]"
+            f"[dim]beyond the {null} null: graphs with p <= 0.05, corrected over all graphs; alone: without correction, "
+            f"of which chance gives one in twenty ({samples} samples: no p below {1 / (samples + 1):.2g})[/dim]"
         )
 
 
@@ -105,9 +106,9 @@ def _row(numbers: pd.DataFrame, name: str, tested: bool) -> list[str]:
         cells += [f"{values.iloc[place]:.3g}", _where(numbers, place)]
     if tested:
         z = numbers[f"z {name}"]
-        beyond = int((numbers[f"p {name}"] <= 0.05).sum())
+        beyond, alone = (int((numbers[f"{prefix} {name}"] <= 0.05).sum()) for prefix in ("p", "p alone"))
         farthest = _first(z.abs().to_numpy(), 1) if z.notna().any() else None
-        cells += [f"{beyond} of {int(z.notna().sum())}"]
+        cells += [f"{beyond} of {int(z.notna().sum())}", str(alone)]
         cells += ["" if farthest is None else f"{_where(numbers, farthest)}: z {z.iloc[farthest]:+.1f}"]
     return cells
 

@@ -46,7 +46,7 @@ def against(
         rank: of the latent positions of `"rdpg"`; the second elbow of each graph's singular values when left out.
 
     Returns:
-        For each statistic a test: a table with `z`, its interval and p-values, and a plot.
+        For each statistic a test: a table with `z`, its interval and p-values (NaN where the null fixes it), and a plot.
 
     Raises:
         InputError: an unknown null, a number of samples below 1, or recordings that do not fit.
@@ -72,6 +72,8 @@ def against(
         called, keeps = null, NULLS[null].keeps
     found = {}
     for name, own, others in zip(statistics, values, numbers, strict=True):
+        if called in NULLS and name in NULLS[called].fixes:
+            others = np.broadcast_to(own[:, None], others.shape)
         table, maxima = judged(networks.labels, own, others)
         found[name] = NullTest(table, name, called, keeps, others.shape[1], maxima)
     return found

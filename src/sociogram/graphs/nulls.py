@@ -1,9 +1,10 @@
 """Graphs as they would be if only this and that held: random ones that respect the mask of the one they stand beside.
 
-Each null has an *expectation* for every allowed pair, fitted to the graph, and shuffles the rest: the ratios of weight to
-expectation are dealt out anew among all allowed pairs, and every reader's row is brought back to its sum. What the expectation
-says is thus kept, as are the sharpness of the rows and their sums, and all else is chance. Two nulls (`rows`, `weights`) only
-shuffle, and one (`erdos-renyi`) draws edges.
+A null by *kinds of pairs* (all alike; by distance; by sender; by pair of blocks) keeps how much each reader hears and how much
+there is of each kind. It fits an expectation to the graph, a number of each reader times a number of each kind; the ratios of
+weight to expectation are dealt out anew among all allowed pairs, and rows and kinds are brought back to their sums. So the
+sharpness of the rows is kept as well, and all else is chance. `rdpg` does so with an expectation of low rank, of which only rows
+are brought back. Two nulls (`rows`, `weights`) only shuffle, and one (`erdos-renyi`) draws edges.
 """
 
 from __future__ import annotations
@@ -22,65 +23,113 @@ Allowed = Bool[np.ndarray, "query key"]
 Samples = Float[np.ndarray, "sample query key"]
 Kinds = Int[np.ndarray, "query key"]
 
-ROUNDS = 200
+ROUNDS = 50
 """At most so many rounds of scaling rows and kinds of pairs in turn."""
+CLOSE, NEAR = 1e-9, 1e-3
+"""How near to their sums kinds shall come, as a share of a mean row: of an expectation, and of samples."""
 FLOOR = 1e-3
 """An expectation by a low rank (`rdpg`) is nowhere less than this share of an even one: ratios to nothing mean nothing."""
 
 
 class Null(NamedTuple):
-    """A null model: what is expected of each pair, or how samples are made where nothing is; and what it keeps, in words."""
+    """A null model.
 
-    expected: Callable[[Weights, Allowed], Weights] | None
+    Attributes:
+        kinds: the kind of each pair, of the nulls by kinds.
+        sample: how samples are made, of those that shuffle or draw.
+        keeps: what it keeps, in words.
+        fixes: the statistics that are then the same for every sample, so that nothing is to be tested.
+    """
+
+    kinds: Callable[[int], Kinds] | None
     sample: Callable[[Weights, Allowed, int, np.random.Generator], Samples] | None
     keeps: str
+    fixes: frozenset[str] = frozenset()
 
 
-def even(weights: Weights, allowed: Allowed) -> Weights:
-    """Each reader hears all it may hear equally."""
-    count = np.maximum(allowed.sum(-1, keepdims=True), 1)
-    return np.where(allowed, weights.sum(-1, keepdims=True) / count, 0.0)
-
-
-def positional(weights: Weights, allowed: Allowed) -> Weights:
-    """What is heard at each distance, in all, and from the first token apart: a head that knows only distances is its own."""
-    return by_kind(weights, allowed, offsets(len(weights)))
+def alike(tokens: int) -> Kinds:
+    """One kind of pairs: each reader may hear everybody equally."""
+    return np.zeros((tokens, tokens), np.int64)
 
 
 def offsets(tokens: int) -> Kinds:
-    """A number for each kind of pair: by signed distance, and one more for the first token heard by others."""
+    """A number for each signed distance, and one more for the first token heard by others."""
     place = np.arange(tokens)
     kind = place[:, None] - place + tokens - 1
     kind[1:, 0] = 2 * tokens - 1
     return kind
 
 
+def senders(tokens: int) -> Kinds:
+    """A number for each sender: with rows kept, the directed configuration model of weights on a mask."""
+    return np.broadcast_to(np.arange(tokens), (tokens, tokens)).copy()
+
+
+def block_pairs(blocks: Int[np.ndarray, " token"]) -> Kinds:
+    """A number for each pair of blocks."""
+    return np.asarray(blocks[:, None] * (int(blocks.max()) + 1) + blocks)
+
+
+def even(weights: Weights, allowed: Allowed) -> Weights:
+    """The expectation of `uniform`: each reader hears all it may hear equally."""
+    count = np.maximum(allowed.sum(-1, keepdims=True), 1)
+    return np.where(allowed, weights.sum(-1, keepdims=True) / count, 0.0)
+
+
+def positional(weights: Weights, allowed: Allowed) -> Weights:
+    """The expectation of `positional`: a head that knows only distances, and the first token, is its own."""
+    return by_kind(weights, allowed, offsets(len(weights)))
+
+
 def degrees(weights: Weights, allowed: Allowed) -> Weights:
-    """How much each reader hears and each sender tells, as they are: the directed configuration model of weights on a mask."""
-    return by_kind(weights, allowed, np.broadcast_to(np.arange(len(weights)), weights.shape))
+    """The expectation of `degrees`: how much each reader hears and each sender tells."""
+    return by_kind(weights, allowed, senders(len(weights)))
 
 
 def of_blocks(blocks: Int[np.ndarray, " token"]) -> Callable[[Weights, Allowed], Weights]:
-    """What is told between any two blocks, in all (`sbm`)."""
-    return lambda weights, allowed: by_kind(weights, allowed, blocks[:, None] * (int(blocks.max()) + 1) + blocks)
+    """The expectation of `sbm`: how much each reader hears, and what is told between any two blocks."""
+    return lambda weights, allowed: by_kind(weights, allowed, block_pairs(blocks))
 
 
 def by_kind(weights: Weights, allowed: Allowed, kind: Kinds) -> Weights:
     """A number of each reader times a number of each kind of pair, such that rows and kinds have the sums that they have here.
 
-    The fit of largest likelihood of a log-linear model, by scaling kinds and rows in turn (Deming & Stephan 1940).
+    The fit of largest likelihood of a log-linear model (Deming & Stephan 1940).
     """
-    rows = weights.sum(1)
-    size = int(kind.max()) + 1
-    totals = np.bincount(kind[allowed], weights[allowed], size)
-    expected = allowed.astype(np.float64)
+    return settled(allowed[None].astype(np.float64), weights, allowed, kind, CLOSE)[0]
+
+
+def settled(made: Samples, weights: Weights, allowed: Allowed, kind: Kinds, close: float) -> Samples:
+    """The same graphs with kinds and rows scaled in turn until both have the sums that they have in `weights`.
+
+    Ends when no kind is off by more than `close` of a mean row, or after `ROUNDS` rounds; rows are exact. What has no weight at
+    all to be scaled stays without.
+    """
+    size, count = int(kind.max()) + 1, len(made)
+    flat = kind[allowed]
+    totals = np.bincount(flat, weights[allowed], size)
+    places = (np.arange(count)[:, None] * size + flat).ravel()
+    enough = close * max(float(weights.sum(-1).mean()), np.finfo(np.float64).tiny)
+    lengths = allowed.sum(1)
+    heard = lengths > 0
+    starts = np.cumsum(lengths)[heard] - lengths[heard]
+    rows = weights.sum(1)[heard]
+    values = made[:, allowed]
     for _ in range(ROUNDS):
-        sums = np.bincount(kind[allowed], expected[allowed], size)
-        factor = np.divide(totals, sums, out=np.zeros(size), where=sums > 0)
-        expected = with_rows_of(np.where(allowed, expected * factor[kind], 0.0), weights)
-        if np.abs(sums - totals).max() <= 1e-9 * max(float(rows.max()), 1e-300):
+        sums = np.add.reduceat(values, starts, 1)
+        values = values * np.repeat(_over(rows, sums), lengths[heard], 1)
+        sums = np.bincount(places, values.ravel(), count * size).reshape(count, size)
+        if (np.abs(sums - totals) * (sums > 0)).max() <= enough:
             break
-    return expected
+        values = values * _over(totals, sums)[:, flat]
+    settled = np.zeros_like(made)
+    settled[:, allowed] = values
+    return with_rows_of(settled, weights)
+
+
+def _over(wanted: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    factor: np.ndarray = np.divide(wanted, sums, out=np.zeros_like(sums), where=sums > 0)
+    return factor
 
 
 def of_rank(rank: int) -> Callable[[Weights, Allowed], Weights]:
@@ -106,6 +155,14 @@ def shuffled_ratios(weights: Weights, allowed: Allowed, expected: Weights, sampl
     for one in made:
         one[allowed] = rng.permutation(ratios) * expected[allowed]
     return with_rows_of(made, weights)
+
+
+def shuffled_within_kinds_sums(
+    weights: Weights, allowed: Allowed, kind: Kinds, samples: int, rng: np.random.Generator
+) -> Samples:
+    """Graphs of a null by kinds: ratios to its expectation dealt out anew, rows and kinds with this graph's sums."""
+    made = shuffled_ratios(weights, allowed, by_kind(weights, allowed, kind), samples, rng)
+    return settled(made, weights, allowed, kind, NEAR)
 
 
 def shuffled_rows(weights: Weights, allowed: Allowed, samples: int, rng: np.random.Generator) -> Samples:
@@ -142,12 +199,17 @@ def drawn_edges(weights: Weights, allowed: Allowed, samples: int, rng: np.random
 
 
 NULLS: dict[str, Null] = {
-    "uniform": Null(even, None, "mask, row sums"),
-    "positional": Null(positional, None, "mask, row sums, fall-off with distance and the share of the first token"),
-    "degrees": Null(degrees, None, "mask, row sums, expected column sums"),
-    "sbm": Null(None, None, "mask, row sums, expected weight between communities"),
+    "uniform": Null(alike, None, "mask, row sums"),
+    "positional": Null(
+        offsets,
+        None,
+        "mask, row sums, what is heard at each distance and from the first token",
+        frozenset(("self_share", "sink_share")),
+    ),
+    "degrees": Null(senders, None, "mask, row sums, column sums", frozenset(("sink_share",))),
+    "sbm": Null(None, None, "mask, row sums, weight between communities"),
     "rdpg": Null(None, None, "mask, row sums, expected weight by latent positions"),
-    "rows": Null(None, shuffled_rows, "mask, each reader's weights"),
+    "rows": Null(None, shuffled_rows, "mask, each reader's weights", frozenset(("entropy", "above_even"))),
     "weights": Null(None, shuffled_weights, "mask, all weights"),
     "erdos-renyi": Null(None, drawn_edges, "mask, expected number of edges, the distribution of weights"),
 }
@@ -155,7 +217,12 @@ NULLS: dict[str, Null] = {
 
 
 def sampler(
-    name: str, weights: Weights, allowed: Allowed, *, blocks: Int[np.ndarray, " token"] | None = None, rank: int | None = None
+    name: str,
+    weights: Weights,
+    allowed: Allowed,
+    *,
+    blocks: Int[np.ndarray, " token"] | None = None,
+    rank: int | None = None,
 ) -> Callable[[int, np.random.Generator], Samples]:
     """Fit a null to one graph; what is returned makes samples of it.
 
@@ -168,16 +235,16 @@ def sampler(
     if null.sample is not None:
         sample = null.sample
         return lambda count, rng: sample(weights, allowed, count, rng)
-    fit = null.expected
-    if name == "sbm":
-        assert blocks is not None
-        fit = of_blocks(blocks)
     if name == "rdpg":
         assert rank is not None
-        fit = of_rank(rank)
-    assert fit is not None
-    expected = fit(weights, allowed)
-    return lambda count, rng: shuffled_ratios(weights, allowed, expected, count, rng)
+        expected = of_rank(rank)(weights, allowed)
+        return lambda count, rng: shuffled_ratios(weights, allowed, expected, count, rng)
+    if null.kinds is not None:
+        kind = null.kinds(len(weights))
+    else:
+        assert blocks is not None
+        kind = block_pairs(blocks)
+    return lambda count, rng: shuffled_within_kinds_sums(weights, allowed, kind, count, rng)
 
 
 def with_rows_of(made: np.ndarray, weights: Weights) -> np.ndarray:

@@ -36,6 +36,7 @@ class AttentionCall:
         cut: `[1 or batch, 1 or head, query, key]`, true where an edit took the key away from the query, or None.
         outside: what the last keys are, where an edit appended keys that belong to no token of the sequence.
         projections: for heads that an edit put in another's place, the output projection `[d_value, d_model]` they speak through.
+        reweighed: whether an edit put other weights in the place of the softmax's.
     """
 
     path: str
@@ -54,6 +55,7 @@ class AttentionCall:
     cut: Bool[Tensor, "#batch #head query key"] | None = field(default=None, repr=False)
     outside: tuple[Outside, ...] = field(default=(), repr=False)
     projections: Mapping[int, Tensor] = field(default_factory=dict, repr=False)
+    reweighed: bool = False
 
     @property
     def keys(self) -> int:

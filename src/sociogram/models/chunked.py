@@ -17,7 +17,10 @@ _PIECES = (6, 5, 4, 1)
 """Tokens in each of the passes that are compared with one pass over all of them."""
 _found: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 CLOSE = 1e-3
-"""How far any token's output may be from that of one pass, relative to the largest number."""
+"""How far any token's output may be from that of one pass, relative to the largest number; in half precision some roundings."""
+ROUNDINGS = 8
+_BY_LENGTH = ("longrope", "dynamic")
+"""Kinds of rotary positions whose frequencies depend on how many tokens there are in a pass."""
 
 
 def reads_in_pieces(hf: Any) -> bool:
@@ -38,7 +41,31 @@ def _agrees(hf: Any) -> bool:
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, KeyError):
         return False  # a family whose own code has no such cache, or cannot read several tokens on one
     cut = torch.cat(parts, 1)
-    return cut.shape == whole.shape and bool((whole - cut).abs().max() <= CLOSE * whole.abs().max().clamp_min(1e-6))
+    return cut.shape == whole.shape and bool((whole - cut).abs().max() <= _close(hf.dtype) * whole.abs().max().clamp_min(1e-6))
+
+
+def _close(dtype: torch.dtype) -> float:
+    return max(CLOSE, ROUNDINGS * torch.finfo(dtype).eps)
+
+
+def turns_with_length(hf: Any, tokens: int) -> bool:
+    """Whether a text of so many tokens is turned by other frequencies than its beginning alone.
+
+    So it is beyond the length that a model was trained on first, where its rotary positions are dynamic or made for long texts
+    too: each pass then takes the frequencies of the place that it comes to, and pieces do not make up the whole.
+    """
+    return any(tokens > limit for module in hf.modules() for limit in _limits(module))
+
+
+def _limits(module: Any) -> Iterator[int]:
+    """The lengths up to which a module's frequencies stay as they are, where they depend on the length at all."""
+    kinds = getattr(module, "rope_type", None)
+    for name, kind in kinds.items() if isinstance(kinds, dict) else [(None, kinds)]:
+        if kind in _BY_LENGTH:
+            settings = module.config.rope_parameters
+            own = settings if name is None else settings[name]
+            trained = own.get("original_max_position_embeddings") if kind == "longrope" else None
+            yield int(trained or getattr(module, "original_max_seq_len", module.config.max_position_embeddings))
 
 
 def _in_pieces(hf: Any, ids: Tensor) -> Iterator[Tensor]:

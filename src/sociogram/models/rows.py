@@ -36,6 +36,14 @@ def some_rows(call: AttentionCall, start: int, stop: int) -> tuple[AttentionCall
     return _some_keys(few, int(read[0]), int(read[-1]) + 1), int(read[0])
 
 
+def keys_gone(call: AttentionCall, past: int) -> int:
+    """How many of a sequence's first keys its cache let go (a window's holds the last ones), `past` tokens before this pass.
+
+    With no past none: a call may have fewer keys than readers for reasons of its own (keys that stand for several tokens).
+    """
+    return max(0, past + call.query.shape[2] - call.keys) if past else 0
+
+
 def _mask(call: AttentionCall, rows: slice) -> Tensor | None:
     if not isinstance(call.mask, LazyMask):
         return _cut(call.mask, rows)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -159,6 +159,7 @@ def _watched(session: Session, call: AttentionCall) -> Tensor:
         weights, sink = weights_of(call)
         for editor in changing:
             weights, sink = editor.reweigh(call, weights, sink)
+        call = replace(call, reweighed=True)
         output = mix(weights, call)
     elif any(observer.wants_weights(call) for observer in session.observers):
         weights, sink, output = attend(call, _buffer(session, call))

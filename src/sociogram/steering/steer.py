@@ -27,13 +27,12 @@ from sociogram.steering.stream import StreamEditor, streamed
 from sociogram.steering.tally import Tally
 from sociogram.steering.written import to_json
 from sociogram.watch.keep import Keep
+from sociogram.watch.passes import SIMPLE
 from sociogram.watch.record import record_under
 from sociogram.watch.recording import Recording
 from sociogram.watch.request import Request
 
 T = TypeVar("T")
-_SIMPLE = frozenset(("do_sample", "temperature", "top_k", "top_p", "min_p", "eos_token_id", "pad_token_id", "min_new_tokens"))
-"""Settings of generation under which one token follows another in one sequence."""
 
 
 @contextmanager
@@ -174,8 +173,8 @@ class Steered:
         """Conditions need the text of every token as it is written, grafted heads keep a past: one sequence, token by token."""
         settings = self.model.hf.generation_config
         several = any(int(kwargs.get(n) or getattr(settings, n, None) or 1) > 1 for n in ("num_beams", "num_return_sequences"))
-        if self.model.hf.config.is_encoder_decoder or several or set(kwargs) - _SIMPLE:
-            odd = ", ".join(sorted(set(kwargs) - _SIMPLE)) or "several sequences, or an encoder-decoder"
+        if self.model.hf.config.is_encoder_decoder or several or set(kwargs) - SIMPLE:
+            odd = ", ".join(sorted(set(kwargs) - SIMPLE)) or "several sequences, or an encoder-decoder"
             raise InputError(
                 "conditions on the text of tokens and heads grafted from a model act on one plainly generated sequence, not with "
                 f"{odd}: address positions, or generate plainly"

@@ -158,9 +158,7 @@ class _Run:
         return {"top": int(choice.sizes["rank"]), "by": by[0] if by else "message"}
 
     def _audit(self) -> frame.AuditInfo:
-        drift = None
-        if self.rec.model is not None and len(self.rec.tokens) <= DRIFT_TOKENS:
-            drift = self.rec.null_drift()
+        drift = self._drift()
         if is_streamed(self.rec):
             checked = self.rec.tree.attrs
             return {
@@ -169,6 +167,14 @@ class _Run:
                 "checked": int(checked["checked_tokens"]),
             }
         return {"relative_error": float(self.rec.audit().max_relative_error), "null_drift": drift, "checked": None}
+
+    def _drift(self) -> float | None:
+        """None where it is not measured: without the model, in a long text, or of edits that stayed in another process."""
+        if self.rec.model is None or len(self.rec.tokens) > DRIFT_TOKENS:
+            return None
+        if self.rec.editors is None and self.rec.tree.attrs.get("edits", "[]") != "[]":
+            return None
+        return self.rec.null_drift()
 
     def _meaning(self, name: Any, toward: str | int | None) -> frame.Meaning:
         token = None if name != "toward" else toward if isinstance(toward, str) else f"#{toward}"

@@ -167,10 +167,11 @@ class Arrays:
         matrix = self._matrix(name, layer, dataset)
         width = matrix.shape[1]
         gate, scale = parts["head_gate"], parts["message_scale"]
-        weights, value = (
-            tensor(self.need(dataset, "weights"))[heads],
-            tensor(self.need(dataset, "value_vector"))[heads, :, :width],
-        )
+        weights, value = tensor(self.need(dataset, "weights"))[heads], tensor(self.need(dataset, "value_vector"))
+        if "kv_head" in dataset["value_vector"].dims:  # beside a stream values are kept once for all heads that share them
+            value = value[~value.isnan().flatten(1).all(1)]
+            value = value.repeat_interleave(len(weights) // len(value), 0)
+        value = value[heads, :, :width]
         if name.endswith(OUTSIDE):  # layers that hear fewer sources leave columns empty
             weights, value = weights.nan_to_num(), value.nan_to_num()
         return Messages(

@@ -53,7 +53,6 @@ class StackBuilder:
     scales: dict[int, float] = field(default_factory=dict)
     same_width: bool = True
     ranked: dict[int, str] = field(default_factory=dict)
-    closings: dict[int, float] = field(default_factory=dict)
     _last: Tensor | None = None
     _at: int = 0
     _end: int = 0
@@ -276,8 +275,11 @@ class StackBuilder:
 
 
 def _is_a_move(group: GroupRun) -> bool:
-    """Whether a group has one entry alone, which is then what lies between two stops of the stream."""
-    return len(group.heard) + len(group.alone) + (group.rescaling is not None) + (group.edited is not None) == 1
+    """Whether a group has one entry alone, which is then what lies between two stops of the stream (up to their rounding: in
+    half precision that is as large as the stream, and what lies between two stops says little of a small entry).
+    """
+    entries = len(group.heard) + len(group.alone) + (group.rescaling is not None) + (group.edited is not None)
+    return entries == 1 and group.after.element_size() > 2
 
 
 def builders(anatomy: Anatomy, names: frozenset[str], **settings: Any) -> dict[str, list[StackBuilder]]:

@@ -10,13 +10,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sociogram.core.errors import InputError, RecordingError
+from sociogram.core.errors import InputError, MemoryLimitError, RecordingError, UnsupportedModelError
 from sociogram.models.attention import AttentionCall
-from sociogram.models.rows import rows_of, some_rows
+from sociogram.models.rows import keys_gone, rows_of, some_rows
 from sociogram.models.seam import watching
 from sociogram.watch.access import CROSS, check_index, own_stack
-from sociogram.watch.keep import check_memory
+from sociogram.watch.keep import allowed_bytes, readable
 from sociogram.watch.passes import Course
+from sociogram.watch.scores import check_rerun
 
 if TYPE_CHECKING:
     from sociogram.watch.arrays import Address
@@ -41,23 +42,33 @@ def dense(
 
     Returns:
         `weights` (layer, head, query, key) and `message` (norms; missing where a gate gives each reader value norms of its own),
-        with `query` the readers' positions.
+        with `query` the readers' positions. NaN where nothing was read: layers without messages, heads that a layer lacks.
 
     Raises:
         InputError: no such reader or layer, or several sequences.
-        RecordingError: the model is not at hand.
+        RecordingError: the model is not at hand, or the edits of a steered run are not.
         MemoryLimitError: too many readers for the memory.
+        UnsupportedModelError: the stack splits the tokens of a layer among several attention calls.
     """
     name = stack or rec.main
     rec._one("dense()", name)
     if rec.model is None:
         raise RecordingError("dense() runs the model again: open the recording with sg.open_recording(path, model=...)")
+    check_rerun(rec, "dense()")
+    if not rec.tree.attrs.get("as_read_whole", True):
+        raise RecordingError(
+            f"dense() reads the text once more, and {rec.model.name} does not decode from its cache what it reads at once: its "
+            'weights while it wrote would be others. Record with generate= and "weights" in keep instead'
+        )
     data = rec.stack(name)
     readers = _readers(rec, queries, name)
     wanted = range(data.sizes["layer"]) if layers is None else [rec.layer(i, stack=name) for i in layers]
     heads, keys = data.sizes["head"], data.sizes["key"]
-    check_memory({"weights": 8 * len(wanted) * heads * len(readers) * keys}, memory_limit, f"dense, {len(readers)} readers")
-    window = _Window(rec, name, readers, list(wanted), np.zeros((len(wanted), heads, len(readers), keys), dtype=np.float32))
+    _check_memory(
+        8 * len(wanted) * heads * len(readers) * keys, memory_limit, f"{len(readers):,} readers in {len(wanted)} layers"
+    )
+    shape = (len(wanted), heads, len(readers), keys)
+    window = _Window(rec, name, readers, list(wanted), np.full(shape, np.nan, dtype=np.float32))
     window.run()
     coords = {"layer": list(wanted), "head": data["head"].values, "query": readers, "key": np.arange(keys)}
     texts = {axis: data[f"{axis}_token"].values for axis in ("query", "key")}
@@ -68,6 +79,14 @@ def dense(
         return found
     scale = np.abs(data["message_scale"].isel(layer=list(wanted), query=readers).fillna(1)) if "message_scale" in data else 1.0
     return found.assign(message=(found["weights"] * sizes.assign_coords(key=np.arange(keys)) * scale).astype(np.float32))
+
+
+def _check_memory(needed: int, limit: int | None, what: str) -> None:
+    if needed > (allowed := allowed_bytes(limit)):
+        raise MemoryLimitError(
+            f"dense() of {what} would take {readable(needed)}, more than the {readable(allowed)} allowed. "
+            "Ask for fewer readers, for fewer layers (layers=...), or raise memory_limit (bytes)."
+        )
 
 
 def _readers(rec: Recording, queries: Sequence[Address] | slice, stack: str) -> list[int]:
@@ -90,6 +109,11 @@ class _Window:
         self.rec, self.readers, self.weights = rec, readers, weights
         own = rec.anatomy.stack(own_stack(stack))
         cross = stack.endswith(CROSS)
+        if any(len(step.calls) > 1 for i in layers for step in own[i].heard if step.cross == cross):
+            raise UnsupportedModelError(
+                f"dense(): the layers of {stack!r} split their tokens among several attention calls, in which readers are "
+                'not found by their positions: record with keep="default", which holds all weights'
+            )
         self.places = {
             name: place for place, i in enumerate(layers) for step in own[i].heard if step.cross == cross for name in step.calls
         }
@@ -128,11 +152,12 @@ class _Window:
                 self._row(place, row, here, call, weights)
 
     def _row(self, place: int, row: int, here: int, call: AttentionCall, weights: Tensor | None) -> None:
-        shift = 0 if self.cross else self.past + call.query.shape[2] - call.keys
+        shift = 0 if self.cross else keys_gone(call, self.past)
         if weights is None:
             few, first = some_rows(call, here, here + 1)
             found = rows_of(few)[0][0, :, 0, : call.keys - first]
         else:
             found, first = weights[0, :, here, : call.keys], 0
         start = first + shift
+        self.weights[place, : len(found), row] = 0
         self.weights[place, : len(found), row, start : start + found.shape[1]] = found.float().cpu().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -34,7 +35,8 @@ class Disk:
     """A Zarr folder that grows.
 
     After each pass the sums over readers are written to one of two places in turn, then one small file, replaced at once, says
-    how many tokens are whole and where their sums are. So what was killed opens as it was after its last whole pass.
+    how many tokens are whole and where their sums are. So what was killed opens as it was after its last whole pass; files of
+    arrays that pass by pass are filled up further are replaced at once too, which Zarr does from 3.1.3 on.
 
     Attributes:
         path: the folder.
@@ -82,8 +84,8 @@ class Disk:
                 found |= dict(zip(builder.dims(name), array.shape[2:], strict=True))
         return found
 
-    def finish_block(self, builders: Sequence[StackBuilder], tokens: int) -> None:
-        """So many tokens are whole."""
+    def finish_block(self, builders: Sequence[StackBuilder], tokens: int, attributes: Mapping[str, Any]) -> None:
+        """So many tokens are whole; `attributes` say what is known of the run so far."""
         slot = 1 - self._slot
         for builder in builders:
             if "residual" in builder.rows and isinstance(rows := builder.rows["residual"], DiskRows):
@@ -96,7 +98,8 @@ class Disk:
                         f"{builder.node}/{name}.{slot}", data=array[:, 0], dimension_names=dims, compressors=None, overwrite=True
                     )
         self._slot = slot
-        self._say({"stacks": sorted({builder.node for builder in builders}, key=len), COMPLETE: tokens, SLOT: slot})
+        stacks = sorted({builder.node for builder in builders}, key=len)
+        self._say({**attributes, "stacks": stacks, COMPLETE: tokens, SLOT: slot})
 
     def _coordinates(self, builder: StackBuilder) -> None:
         from sociogram.watch.stored import without_texts
@@ -114,6 +117,11 @@ class Disk:
         """All is there."""
         self._arrays("outputs", outputs)
         self._say({**attributes, COMPLETE: self._tokens})
+
+    def discard(self) -> None:
+        """Remove the folder of a run that failed, unless something whole is in it."""
+        if not self._attributes[COMPLETE]:
+            shutil.rmtree(self.path)
 
     def _say(self, attributes: Mapping[str, Any]) -> None:
         """Replace the folder's attributes at once."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sociogram.core.errors import RecordingError
@@ -128,6 +128,10 @@ class Few:
         rest = self._number("attention_sum")[:, query] - self._number("self_share")[:, query]
         return bool((rest.abs() < ROUNDING).all())
 
+    def reads_itself(self, query: int) -> Bool[Tensor, " head"]:
+        """In which heads a reader hears itself at all."""
+        return self._number("self_share")[:, query] > 0
+
     def counts(self) -> Int[Tensor, "kind head"]:
         """How many edges there are of each kind."""
         return self._number("edge_count").T.long()
@@ -191,10 +195,18 @@ def hears(rec: Arrays, layer: int, name: str) -> bool:
     return _present(data, "attention_out" if "attention_out" in data else "lse") is not None
 
 
+def is_rounded(rec: Arrays) -> bool:
+    """Whether places in the stream were rounded when they were kept: what lies between two of them says little then."""
+    return rec.tree.attrs.get("residual_dtype", "float32") != "float32"
+
+
 def entry_move(rec: Arrays, layer: int, name: str) -> Tensor | None:
-    """An entry of the main stack's account that was not kept, where it alone made a step between two stops of the stream."""
+    """An entry of the main stack's account that was not kept, where it alone made a step between two stops of the stream.
+
+    None where there is no such step, or where the stops were rounded.
+    """
     data = rec.stack(rec.main)
-    if not is_streamed(data) or "residual" not in data:
+    if not is_streamed(data) or "residual" not in data or is_rounded(rec):
         return None
     label = {"mlp_out": "mlp", "opaque": "opaque"}.get(name)
     stops = [i for i, part in enumerate(data["stop_part"].values) if part == label and data["stop_layer"].values[i] == layer]
@@ -205,7 +217,7 @@ def entry_move(rec: Arrays, layer: int, name: str) -> Tensor | None:
 def branch_out(rec: Arrays, layer: int, stack: str) -> Float[Tensor, "query d_model"]:
     """What an attention branch gave out: as it was kept, or as the step between two stops of the stream that it alone made.
 
-    NaN where the stops of this layer were not kept.
+    NaN where the stops of this layer were not kept, or were rounded.
 
     Raises:
         RecordingError: neither was kept of any layer.
@@ -220,6 +232,6 @@ def branch_out(rec: Arrays, layer: int, stack: str) -> Float[Tensor, "query d_mo
     label = "cross" if stack.endswith(CROSS) else "attention"
     stops = [i for i in range(len(parts)) if layers[i] == layer and parts[i] == label]
     residual = readers["residual"]
-    if not stops:
+    if not stops or is_rounded(rec):
         return torch.full(residual.shape[1:], torch.nan)
     return tensor(residual.isel(stop=stops[0])) - tensor(residual.isel(stop=stops[0] - 1))

@@ -9,11 +9,13 @@ that the compiler may assume that there are none.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import njit as _njit
+from numba import types
 from numba.extending import intrinsic
 
 HIDDEN = np.float32(-1e30)
@@ -31,6 +33,18 @@ _FAST = {"nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"}
 
 LSE, ENTROPY, DISTANCE, HEARD, MESSAGES, ITSELF, FIRST, SINK, PART = range(9)
 """Where each number of a row stands in `numbers`: as in `streamed.NUMBERS`, then the factor of its exponentials."""
+
+
+def _kept() -> bool:
+    """Whether compiled code can be kept for the next process: numba raises where no folder for it can be written to."""
+    try:
+        _njit(cache=True)(_kept)
+    except RuntimeError:
+        return False
+    return True
+
+
+njit = partial(_njit, cache=_kept(), nogil=True)
 
 
 @intrinsic
@@ -63,13 +77,13 @@ def _lowest_bit(_: Any, bits: Any) -> Any:
     return types.uint32(types.uint32), make
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _ordered(bits):
     """Bits of a float32 as an integer that is ordered as the floats are; twice gives them back."""
     return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _largest(row, count):
     """The largest of the first `count` numbers; by integers, whose maximum compilers turn into vector instructions."""
     best = np.int32(-2147483648)
@@ -79,7 +93,7 @@ def _largest(row, count):
     return _as_float(_ordered(best))
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True, inline="always")
+@njit(fastmath=_FAST, inline="always")
 def _power(exponent):
     """2 to the power of an exponent up to 0, relative error 3e-7; exactly zero below 2^-126."""
     exponent = exponent if exponent > _SMALLEST else _SMALLEST
@@ -94,7 +108,7 @@ def _power(exponent):
     return power * _as_float((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@njit(fastmath=_FAST)
 def _exponentials(row, count, largest, sizes, places, place):
     """Scores become exponentials in place; their sum, and sums of them times exponent, distance from `place` and value norm."""
     total, weighted, far, told = _ZERO, _ZERO, _ZERO, _ZERO
@@ -112,7 +126,7 @@ def _exponentials(row, count, largest, sizes, places, place):
     return total, weighted, far, told, alive
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@njit(fastmath=_FAST)
 def _add(column, row, factor, start, stop):
     """Add a stretch of a row, times a factor, to the same stretch of a column sum."""
     if start < stop:
@@ -121,7 +135,7 @@ def _add(column, row, factor, start, stop):
             target[i] += factor * source[i]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _beating(row, extra, start, least):
     """Of 32 keys from `start` on, a bit for each whose score is at least `least`."""
     found = np.uint32(0)
@@ -130,7 +144,7 @@ def _beating(row, extra, start, least):
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _insert(best, keys, have, score, key):
     """Put a key where it belongs among the `have` strongest (the last drops out if there is no room); ties: lower key first."""
     place = np.uintp(min(have, best.shape[0] - 1))
@@ -141,7 +155,7 @@ def _insert(best, keys, have, score, key):
     best[place], keys[place] = score, key
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _offer(best, keys, have, score, key):
     """Take a key in if it belongs to the strongest and is not there yet; how many there are then."""
     top = best.shape[0]
@@ -158,7 +172,7 @@ def _offer(best, keys, have, score, key):
     return min(have + 1, top)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _strongest(row, extra, count, best, keys, before, shift):
     """The strongest keys of a row by score + extra, strongest first; -1 where there are fewer.
 
@@ -184,7 +198,7 @@ def _strongest(row, extra, count, best, keys, before, shift):
         best[i], keys[i] = HIDDEN, np.int32(-1)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _columns(sums, row, factor, start, count, place, bands):
     """Add a row, whose first key is number `start`, to the column sums, each key into the band of its distance."""
     last = bands.shape[0] - 1
@@ -195,7 +209,7 @@ def _columns(sums, row, factor, start, count, place, bands):
         _add(sums[band, start:], row, factor, max(0, place + max(near, 1)), min(count, place + far))
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _nothing_read(numbers, r):
     """The numbers of a row that may read nothing."""
     numbers[:, r] = _ZERO
@@ -204,28 +218,11 @@ def _nothing_read(numbers, r):
     numbers[DISTANCE, r] = np.nan
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy")
 def read_rows(
-    scores,
-    counts,
-    real,
-    head,
-    query,
-    key,
-    place,
-    first,
-    apart,
-    sizes,
-    extra,
-    sinks,
-    bands,
-    sums,
-    keys,
-    attention,
-    messages,
-    numbers,
-    edges,
-):
+    scores, counts, real, head, query, key, place, first, apart, sizes, extra, sinks, bands, sums,
+    keys, attention, messages, numbers, edges,
+):  # fmt: skip
     """Read a block of rows. Scores `[head, row, key]` become exponentials, to be multiplied by `numbers[:, PART]`.
 
     The block holds some heads (from `head` on), some readers (from `query` on) and some keys (from `key` on) of one sequence; all

@@ -107,9 +107,7 @@ def check_memory(needs: Mapping[str, int], limit: int | None, keep: Keep) -> Non
     Raises:
         MemoryLimitError: says how much is needed, what takes it, and what to drop.
     """
-    import psutil
-
-    allowed = psutil.virtual_memory().available // 2 if limit is None else limit
+    allowed = allowed_bytes(limit)
     total = sum(needs.values())
     if total <= allowed:
         return
@@ -122,6 +120,13 @@ def check_memory(needs: Mapping[str, int], limit: int | None, keep: Keep) -> Non
         f"Record fewer tokens, keep less (without {largest[0]}: keep={rest!r} takes {readable(total - needs[largest[0]])}), "
         f"or raise memory_limit (bytes).{long}"
     )
+
+
+def allowed_bytes(limit: int | None) -> int:
+    """A limit in bytes; half of the memory that is free now where none is given."""
+    import psutil
+
+    return psutil.virtual_memory().available // 2 if limit is None else limit
 
 
 def readable(size: int) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sociogram.watch.access import CROSS, OUTSIDE, tensor
 from sociogram.watch.audit import stream
-from sociogram.watch.few import branch_out, entry_move, few_of, hears, is_streamed
+from sociogram.watch.few import branch_out, entry_move, few_of, hears, is_rounded, is_streamed
 from sociogram.watch.streamed import KINDS
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def moves(rec: Recording) -> pd.DataFrame:
         (NaN in layers without messages).
         `attrs["self_share_correlation"]` is Spearman's rank correlation, over tokens and layers, of `self_share` with the
         attention branch's move relative to the token's norm: `{"all": ..., "without_first": ...}`.
+
+        Where places in the stream were rounded (`residual="bfloat16"`), what could only be told from two of them is NaN.
 
     Raises:
         RecordingError: what is needed was not kept.
@@ -67,7 +69,7 @@ def _layer(rec: Recording, index: int) -> pd.DataFrame | None:
             "layer": index,
             "query": range(len(before)),
             "token": dataset["query_token"].values,
-            "moved": (after - before).norm(dim=-1).numpy(),
+            "moved": (nothing if is_rounded(rec) else (after - before).norm(dim=-1)).numpy(),
             **{name: value.numpy() for name, value in columns.items()},
             "mlp": _norm(mlp, before).numpy(),
             **({"edited": _norm(_entry(rec, index, "edited"), before).numpy()} if "edited" in rec.dataset else {}),
@@ -127,7 +129,7 @@ def _entry(rec: Recording, index: int, name: str) -> Tensor | None:
     if name not in rec.dataset:
         return entry_move(rec, index, name)
     value = tensor(rec.dataset[name].isel(layer=index))
-    return None if bool(value.isnan().all()) else value
+    return entry_move(rec, index, name) if bool(value.isnan().all()) else value
 
 
 def _norm(value: Tensor | None, like: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ def share_out(tasks: list[T], work: Callable[[Iterator[T], int], None]) -> None:
     if count <= 1:
         work(queue, 0)
         return
-    for done in [_pool(count).submit(_without_gradients, work, queue, worker) for worker in range(count)]:
+    inference = torch.is_inference_mode_enabled()
+    for done in [_pool(count).submit(_without_gradients, work, queue, worker, inference) for worker in range(count)]:
         done.result()
 
 
@@ -46,8 +47,9 @@ class _Queue(Iterator[T]):
             raise StopIteration from None
 
 
-def _without_gradients(work: Callable[[Iterator[T], int], None], queue: Iterator[T], worker: int) -> None:
-    with torch.no_grad():
+def _without_gradients(work: Callable[[Iterator[T], int], None], queue: Iterator[T], worker: int, inference: bool) -> None:
+    """What a worker does; in inference mode where its caller is (the mode is a thread's own), whose tensors it writes to."""
+    with torch.inference_mode(inference), torch.no_grad():
         work(queue, worker)
 
 

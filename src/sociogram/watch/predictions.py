@@ -14,6 +14,7 @@ from sociogram.models.inputs import takes
 from sociogram.models.readout import Reader
 from sociogram.models.seam import watching
 from sociogram.models.trace import tensors_in
+from sociogram.watch.scores import check_rerun
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
@@ -39,10 +40,11 @@ def null_drift(rec: Recording) -> float:
     run: against the same edits with nobody watching.
 
     Raises:
-        RecordingError: the model or the inputs are not at hand.
+        RecordingError: the model, the inputs, or the edits of a steered run are not at hand.
     """
     if rec.model is None:
         raise RecordingError("null_drift() runs the model: open the recording with sg.open_recording(path, model=...)")
+    check_rerun(rec, "null_drift()")
     hf = rec.model.hf
     whole = bool(rec.inputs.get("attention_mask", torch.ones(1)).all())
     streamed = "weights" not in rec.dataset or bool(rec.tree.attrs.get("chunk"))

@@ -13,20 +13,21 @@ from torch import Tensor
 
 from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.anatomy import Anatomy
-from sociogram.models.chunked import reads_in_pieces
+from sociogram.models.chunked import reads_in_pieces, turns_with_length
 from sociogram.models.examine import is_text
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.seam import Editor
 from sociogram.watch.build import StackBuilder
 from sociogram.watch.disk import Disk
-from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory
+from sociogram.watch.keep import Extent, Keep, bytes_of, check_memory, is_streaming
 from sociogram.watch.passes import Course, course_of
 from sociogram.watch.predictions import shown
 from sociogram.watch.provenance import FORMAT, described
 from sociogram.watch.recording import Recording
 from sociogram.watch.request import Request
 from sociogram.watch.running import Running
+from sociogram.watch.stored import open_recording
 from sociogram.watch.tokens import StackTokens, stack_tokens
 
 
@@ -59,14 +60,16 @@ def record(
         top: with `keep="stream"`, how many strongest keys of each reader and head to keep.
         by: what makes a key strong: `"message"` (the norm of what it told) or `"attention"` (its weight).
         generate: let the model write so many tokens after the prompt and record them too, each from the cached decoding as it
-            happens; or settings of transformers' `generate` with `max_new_tokens` among them. Greedy unless they say otherwise.
+            happens; or settings of transformers' `generate` with `max_new_tokens` among them, as far as one token follows another
+            in one sequence under them. Greedy unless they say otherwise.
         chunk: read the text in passes of so many tokens, each on the cache of those before, so that what the model itself needs
             stays small. Long texts are read so by themselves where `keep` holds nothing of the size tokens x tokens.
         to: with `keep="stream"`, a folder that does not exist yet: arrays are written there while the text is read, and the
             recording that comes back reads them from there. Interrupted, it can be opened as far as it came.
-        residual: what the stream is kept as, `"float32"` (as computed) or `"bfloat16"` (rounded; half as large on disk).
+        residual: what the stream is kept as, `"float32"` (as computed) or, with `keep="stream"`, `"bfloat16"` (rounded; half as
+            large on disk, enough for pictures; what a layer added is then known only of entries named in `keep`).
         residual_layers: keep the stream of these layers only (before, within and after them).
-        memory_limit: bytes the recording may take; half of the free memory when left out.
+        memory_limit: bytes the recording may take; half of the free memory when left out. Without meaning beside `to`.
 
     Returns:
         The recording: one prompt has no batch dimension, several get a leading `sequence`. Of a text that was written on, the
@@ -100,24 +103,20 @@ def record_under(
     inputs = model.encode(what)
     anatomy = model.find_anatomy(inputs)
     _refuse_unseen(model, anatomy)
-    course = course_of(model, inputs, request, steered=editors is not None)
+    course = course_of(model, inputs, anatomy, request, steered=editors is not None)
     if request.to is None:
         check_memory(_needs(model, anatomy, course, request), request.memory_limit, request.keep)
     disk = None if request.to is None else _disk(model, anatomy, course, request)
-    running = Running(course, anatomy, request, disk)
-    output, read = running.run(() if editors is None else editors(inputs))
+    try:
+        running = Running(course, anatomy, request, disk)
+        output, read = running.run(() if editors is None else editors(inputs))
+    except Exception:
+        if disk is not None:
+            disk.discard()
+        raise
     if disk is not None:
-        text = {"text": what} if isinstance(what, str) else {}
-        disk.close(
-            _outputs(output, read),
-            {
-                "chunk": course.chunk,
-                "checked_error": running.worst,
-                "checked_tokens": max(running.checked.values(), default=0),
-                **text,
-            },
-        )
-        return _opened(disk, model, editors)
+        disk.close(_outputs(output, read), {"text": what} if isinstance(what, str) else {})
+        return open_recording(disk.path, model)
     tree = _tree(model, anatomy, read, running)
     if isinstance(what, str):
         tree.attrs["text"] = what
@@ -142,14 +141,6 @@ def _disk(model: Model, anatomy: Anatomy, course: Course, request: Request) -> D
     return Disk(request.to, _attributes(model, anatomy, request), course.inputs, course.tokens, names)
 
 
-def _opened(disk: Disk, model: Model, editors: Any) -> Recording:
-    from sociogram.watch.stored import open_recording
-
-    rec = open_recording(disk.path, model)
-    rec.editors = editors
-    return rec
-
-
 def _tokens(
     model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], stack: str, builder: StackBuilder, sizes: Mapping[str, int]
 ) -> StackTokens:
@@ -157,7 +148,8 @@ def _tokens(
 
 
 def _attributes(model: Model, anatomy: Anatomy, request: Request) -> dict[str, Any]:
-    return {"format": FORMAT, "main": anatomy.main, "kept": sorted(request.names), **described(model)}
+    asked = {"kept": sorted(request.names), "residual_dtype": request.residual}
+    return {"format": FORMAT, "main": anatomy.main, **asked, **described(model)}
 
 
 SHOWN_BYTES = 64_000_000
@@ -197,7 +189,9 @@ def _refuse_unseen(model: Model, anatomy: Anatomy) -> None:
 def _needs(model: Model, anatomy: Anatomy, course: Course, request: Request) -> dict[str, int]:
     """Bytes by variable over all stacks: for texts from their length, for other inputs from the pass that found the anatomy."""
     width = 8 if model.dtype == torch.float64 else 4
-    needs: dict[str, int] = {}
+    names, needs = request.names, dict[str, int]()
+    if is_streaming(names) and "residual" in names and model.dtype.itemsize < 4:
+        names = names | {"attention_out", "mlp_out"}  # what lies between two stops is rounded too much to stand for them
     for stack in anatomy.stacks:
         layers = [layer for layer in anatomy.stack(stack) if not layer.problem]
         calls = [name for layer in layers for name in layer.calls]
@@ -207,7 +201,7 @@ def _needs(model: Model, anatomy: Anatomy, course: Course, request: Request) -> 
         sequences, queries, keys = _lengths(anatomy, course, calls)
         stops = sum(len(layer.groups) for layer in layers) + 1
         extent = Extent(sequences, len(layers), stops, queries, keys, heads, d_head, anatomy.widths[stack], groups, request.top)
-        for name, size in bytes_of(request.names, extent, width).items():
+        for name, size in bytes_of(names, extent, width).items():
             needs[name] = needs.get(name, 0) + size
     return needs
 
@@ -237,11 +231,10 @@ def _tree(model: Model, anatomy: Anatomy, inputs: dict[str, Tensor], running: Ru
             sizes = {str(dim): size for dim, size in dataset.sizes.items()}
             nodes[builder.node] = _tokens(model, anatomy, inputs, stack, builder, sizes).label(dataset)
     attributes = _attributes(model, anatomy, running.request) | {"stacks": list(nodes)}
-    attributes |= {"checked_error": running.worst, "checked_tokens": max(running.checked.values(), default=0)}
-    attributes["chunk"] = running.course.chunk
+    attributes |= running.attributes
     if running.course.new:
         attributes["prompt_tokens"] = running.course.tokens - running.course.new
-        attributes["as_read_whole"] = reads_in_pieces(model.hf)
+        attributes["as_read_whole"] = reads_in_pieces(model.hf) and not turns_with_length(model.hf, running.seen)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 

@@ -46,6 +46,7 @@ class Request:
             raise InputError(f"chunk={self.chunk}: read at least one token per pass, or leave it out")
         if self.residual not in DTYPES:
             raise InputError(f"residual={self.residual!r}: choose one of {', '.join(DTYPES)}")
+        self._check_stream()
         if self.to is not None and (self.new_tokens or not is_streaming(self.names) or "weights" in self.names):
             raise InputError(
                 f'to={str(self.to)!r}: a text that is read with keep="stream" is written to disk while it is read; anything else '
@@ -55,7 +56,37 @@ class Request:
             raise InputError(f"generate={dict(self.generate)!r}: say how many tokens to write, max_new_tokens=...")
         if self.new_tokens < 0:
             raise InputError(f"generate={self.generate!r}: a number of tokens to write, from 1")
+        self._check_ignored()
         return self
+
+    def _check_stream(self) -> None:
+        if "residual" not in self.names and (self.residual != "float32" or self.residual_layers is not None):
+            raise InputError(
+                f"keep={self.keep!r} keeps no stream: with residual= or residual_layers= name 'residual' among what to keep"
+            )
+        if self.residual != "float32" and (not is_streaming(self.names) or "weights" in self.names):
+            raise InputError(
+                f'residual={self.residual!r}: with keep="stream" places in the stream may be rounded; beside all weights they '
+                "are kept as they were computed, or accounts would not add up"
+            )
+
+    def _check_ignored(self) -> None:
+        """Refuse settings that nothing would come of."""
+        if self.names.isdisjoint(CHOICE) and (self.top != Request.top or self.by != Request.by):
+            raise InputError(
+                f"top={self.top}, by={self.by!r}: keep={self.keep!r} keeps no strongest keys; leave them out, or keep "
+                f"{', '.join(CHOICE)}"
+            )
+        if self.chunk is not None and self.new_tokens:
+            raise InputError(
+                f"chunk={self.chunk}: a text that is written on (generate={self.generate!r}) is read in one pass and then token "
+                "by token: leave chunk out"
+            )
+        if self.memory_limit is not None and self.to is not None:
+            raise InputError(
+                f"memory_limit={self.memory_limit}: what is written to disk while the text is read (to={str(self.to)!r}) is not "
+                "held in memory: leave memory_limit out"
+            )
 
     @property
     def names(self) -> frozenset[str]:

@@ -51,6 +51,7 @@ class Rows:
         self._fill = fill
         self._array: Tensor | None = None
         self._filled: set[int] = set()
+        self._looked_at = False
 
     def place(self, row: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
         """The memory of one row, zeros, to be filled by whoever computes it and then given to `put`; None if it would not fit."""
@@ -71,29 +72,35 @@ class Rows:
         if self._array is None:
             self._array = _zeros((self._rows, *shape), value.dtype)
         fresh = row not in self._filled
-        self._filled.add(row)
         if value.data_ptr() == self._array[row].data_ptr():
+            self._filled.add(row)
             return
         most = tuple(map(max, zip(shape, self._array.shape[1:], strict=True)))
         if most != tuple(self._array.shape[1:]):
             self._grow(most)
+        self._filled.add(row)
         target = self._array[row]
-        if fresh and shape != tuple(target.shape):
+        if fresh and (self._looked_at or shape != tuple(target.shape)):
             target.fill_(self._fill)
             target[tuple(slice(extent) for extent in shape)] = 0
         where = tuple(slice(starts.get(i, 0), starts.get(i, 0) + extent) for i, extent in enumerate(value.shape))
         target[where] = target[where] + value if add else value
 
     def _grow(self, shape: tuple[int, ...]) -> None:
+        """Make room for larger rows: those that have arrived are filled up, those to come are zeros, as at first."""
         assert self._array is not None
-        larger = torch.full((self._rows, *shape), self._fill, dtype=self._array.dtype)
-        larger[tuple(slice(extent) for extent in self._array.shape)] = self._array
+        larger = _zeros((self._rows, *shape), self._array.dtype)
+        here = tuple(slice(extent) for extent in self._array.shape[1:])
+        for row in self._filled:
+            larger[row] = self._fill
+            larger[row][here] = self._array[row]
         self._array = larger
 
     def finish(self, rows: int | None = None) -> np.ndarray | None:
         """The whole array (or its first `rows` rows), or None if no row ever arrived."""
         if self._array is None:
             return None
+        self._looked_at = True  # rows still to come are no zeros any more
         whole = self._array[:rows]
         for row in set(range(len(whole))) - self._filled:
             whole[row] = self._fill

@@ -62,6 +62,8 @@ def strongest(
     weights: Float[Tensor, "batch head query key"], ranks: Float[Tensor, "batch head query key"], top: int, column: int
 ) -> tuple[Int[Tensor, "batch head query rank"], Float[Tensor, "batch head query rank"]]:
     """The keys with the largest ranks among those that were read at all, and their weights; ties: lower key first."""
+    if not top:
+        return torch.empty_like(weights[..., :0], dtype=torch.int32), weights[..., :0]
     ranks = torch.where(weights > 0, ranks, -1.0)
     count = min(top, ranks.shape[-1])
     best, keys = ranks.topk(count, dim=-1)

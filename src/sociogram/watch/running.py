@@ -90,10 +90,17 @@ class Running:
     def _read(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """The inputs with the tokens that were read, without one that was only said."""
         ids = inputs["input_ids"][:, : self.seen]
-        mask = {"attention_mask": torch.ones_like(ids)} if "attention_mask" in inputs else {}
-        return {**inputs, "input_ids": ids, **mask}
+        more = {"attention_mask": torch.ones_like(ids)} if "attention_mask" in inputs else {}
+        if (types := inputs.get("token_type_ids")) is not None:  # what is written is of the last token's type
+            more["token_type_ids"] = torch.cat([types, types[:, -1:].expand(-1, max(0, self.seen - types.shape[1]))], 1)
+        return {**inputs, "input_ids": ids, **more}
 
     def _new_pass(self, _: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if kwargs.get("input_ids") is None:
+            raise UnsupportedModelError(
+                f"{type(self.course.model.hf).__name__} does not give its passes the ids of the tokens that are read in them: "
+                "record the finished text in one pass"
+            )
         count = kwargs["input_ids"].shape[1]
         if self.course.new and self.seen and count > 1:
             raise UnsupportedModelError(
@@ -112,7 +119,13 @@ class Running:
         """A pass is over: what is on disk is whole up to here."""
         assert self.disk is not None
         filled = [builder for pair in self.stacks.values() for builder in pair if builder.rows]
-        self.disk.finish_block(filled, self.seen or self.course.tokens)
+        self.disk.finish_block(filled, self.seen or self.course.tokens, self.attributes)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a recording says of its run: how it was read, and how well the accounts that were checked closed."""
+        checked = max(self.checked.values(), default=0)
+        return {"chunk": self.course.chunk, "checked_error": self.worst, "checked_tokens": checked}
 
     def _place(self, layer: Layer, call: AttentionCall) -> Tensor | None:
         return self.stacks[layer.stack][0].place(layer, call)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
+from math import isfinite
 
 import numpy as np
 import torch
@@ -19,19 +21,39 @@ from sociogram.watch.rowwise import Standing
 from sociogram.watch.streamed import KINDS, NUMBERS, Wanted
 
 HALF = (torch.float16, torch.bfloat16)
+_MOST = 1e28
+"""Scores are smaller than this, or the kernel does not read them (what it takes for hidden lies below -1e29)."""
 _ROWS = 192
 """So many rows (readers times heads of a group) are read together: enough for a fast product, few enough for the cache."""
 
 
 def can_scan(call: AttentionCall) -> bool:
-    """Whether the kernel can read a call: float32 or less, on the CPU, one softmax, no keys from outside."""
+    """Whether the kernel can read a call: float32 or less, on the CPU, one softmax, no keys from outside, finite scores."""
     if call.query.device.type != "cpu" or call.query.dtype not in (torch.float32, *HALF) or call.outside or call.dropout:
+        return False
+    if not (call.key.numel() and call.query.numel()):
         return False
     if call.cut is None and (extra := additive(call)) is not None and bool(is_hidden(extra).all(-1).any()):
         return False  # a reader from whom a finite minimum hides all keys hears all of them alike
+    return _is_finite(call) and _is_compiled()
+
+
+def _is_finite(call: AttentionCall) -> bool:
+    """Whether all scores are numbers, and none is so large or small that the kernel would take it for hidden.
+
+    Its arithmetic assumes so: where it is not so, torch says what the model's own softmax would.
+    """
+    query, key, value = (float(part.abs().amax()) for part in (call.query, call.key, call.value))
+    dots = query * key * call.query.shape[-1] * abs(call.scale)
+    added = [part for part in (call.bias, additive(call), call.sink) if part is not None]
+    return dots < _MOST and isfinite(value) and all(bool((part < _MOST).all()) for part in added)
+
+
+@cache
+def _is_compiled() -> bool:
     try:
-        import numba  # noqa: F401
-    except ImportError:  # no wheel for this Python yet
+        import sociogram.watch.fused  # noqa: F401
+    except ImportError:  # no wheel of numba for this Python yet
         return False
     return True
 
@@ -68,9 +90,9 @@ class Scan:
         self.sinks = _sinks(call)
         self._key, self._value = call.key[0].transpose(1, 2), call.value[0]
         self._query = call.query[0] * call.scale
-        self._space(wanted)
+        self._make_room(wanted)
 
-    def _space(self, wanted: Wanted) -> None:
+    def _make_room(self, wanted: Wanted) -> None:
         threads = workers()
         self.output = torch.empty(1, self.queries, self.heads, self.call.value.shape[-1])
         self.keys = np.full((self.heads, self.queries, wanted.top), -1, dtype=np.int32)
@@ -139,7 +161,8 @@ def _space(size: int) -> Tensor:
     """This thread's memory for scores, kept from call to call: fresh memory costs more than writing to it."""
     space: Tensor | None = getattr(_spaces, "space", None)
     if space is None or not size <= space.numel() <= 4 * size:
-        space = _spaces.space = torch.empty(size)
+        with torch.inference_mode(False):  # it is written to again by runs outside of that mode
+            space = _spaces.space = torch.empty(size)
     return space
 
 

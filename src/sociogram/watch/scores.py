@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from sociogram.core.errors import RecordingError
 from sociogram.watch.cells import Sheet
 
 if TYPE_CHECKING:
@@ -36,6 +37,19 @@ def score_cells(sheet: Sheet, rec: Recording, layer: int, head: int, place: int)
 def is_steered(rec: Recording) -> bool:
     """Whether edits acted in the run that was recorded."""
     return json.loads(rec.tree.attrs.get("edits", "[]")) != []
+
+
+def check_rerun(rec: Recording, call: str) -> None:
+    """Refuse to run the model once more where edits acted in the run that was recorded and are not at hand.
+
+    Raises:
+        RecordingError: the recording was opened from disk: the run would be another one.
+    """
+    if rec.editors is None and is_steered(rec):
+        raise RecordingError(
+            f"{call} runs the model again, and edits acted in this run, which a recording opened from disk does not hold: "
+            "record it anew under the same edits, sg.edits.from_json(rec.tree.attrs['edits_json']), and ask that recording"
+        )
 
 
 def used_cells(sheet: Sheet, rec: Recording, layer: int, head: int, place: int, keys: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.watch.account import Messages
 from sociogram.watch.edges import COLUMNS, WEIGHTS, EdgeNumbers
-from sociogram.watch.few import is_streamed
+from sociogram.watch.few import Few, is_streamed
 from sociogram.watch.streamed import KINDS
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def select(
     if is_streamed(rec.dataset):
         from sociogram.watch.streamed_selection import select_few
 
-        return select_few(rec, chosen, budget)
+        return select_few(rec, chosen, budget, per_reader)
     numbers = EdgeNumbers(rec, rec.main, toward)
     layers = list(numbers.layers())
     if not layers:
@@ -123,21 +124,50 @@ def kinds_of(exists: Bool[Tensor, "head query key"]) -> Float[Tensor, "head quer
     return torch.where(exists, kind, -1.0)
 
 
-class _Builder:
-    """Collects the choice layer by layer."""
+class Choice:
+    """The edges that each weight chose, collected layer by layer, and the totals of all."""
+
+    def __init__(self, rec: Recording, numbers: EdgeNumbers, weights: tuple[str, ...], shape: tuple[int, int, int]) -> None:
+        """`shape`: how many layers, heads and readers there are."""
+        self.rec, self.numbers, self.weights = rec, numbers, weights
+        layers, heads, queries = shape
+        self.tables: list[pd.DataFrame] = []
+        self.ranks: dict[str, list[np.ndarray]] = {weight: [] for weight in weights}
+        self.rows = 0
+        self.count = np.zeros((layers, heads, len(KINDS)), dtype=np.int64)
+        self.total = {weight: np.zeros((layers, heads, len(KINDS))) for weight in weights}
+        self.reader = {weight: np.zeros((layers, queries, len(KINDS))) for weight in weights}
+
+    def take(self, index: int, told: Messages | Few, picked: dict[str, Tensor], places: Callable[[Tensor], Tensor]) -> None:
+        """Enter a layer's flat places, each weight's strongest first; `places` makes `[edge, (head, query, key)]` of them."""
+        union, where = torch.unique(torch.cat(list(picked.values())), return_inverse=True)
+        start = 0
+        for weight, flat in picked.items():
+            self.ranks[weight].append(self.rows + where[start : start + len(flat)].numpy())
+            start += len(flat)
+        self.tables.append(self.numbers.rows(index, told, places(union)))
+        self.rows += len(union)
+
+    def finished(self) -> Selection:
+        """All layers' edges as one table."""
+        ranks = {weight: np.concatenate(rows) for weight, rows in self.ranks.items()}
+        arrays: dict[str, tuple[tuple[str, str, str], np.ndarray]] = {"count": (("layer", "head", "kind"), self.count)}
+        arrays |= {f"total_{weight}": (("layer", "head", "kind"), value) for weight, value in self.total.items()}
+        arrays |= {f"reader_{weight}": (("layer", "query", "kind"), value) for weight, value in self.reader.items()}
+        totals = xr.Dataset(arrays, coords={"kind": list(KINDS)})
+        table = pd.concat(self.tables, ignore_index=True) if self.tables else pd.DataFrame(columns=COLUMNS)
+        return Selection(table, ranks, totals)
+
+
+class _Builder(Choice):
+    """The choice among all edges."""
 
     def __init__(
         self, rec: Recording, numbers: EdgeNumbers, weights: tuple[str, ...], quota: int | None, per_reader: int
     ) -> None:
-        self.rec, self.numbers, self.weights, self.quota, self.per_reader = rec, numbers, weights, quota, per_reader
         sizes = rec.dataset["weights"].sizes
-        self.shape = (sizes["layer"], sizes["head"], sizes["query"])
-        self.tables: list[pd.DataFrame] = []
-        self.ranks: dict[str, list[np.ndarray]] = {weight: [] for weight in weights}
-        self.rows = 0
-        self.count = np.zeros((*self.shape[:2], len(KINDS)), dtype=np.int64)
-        self.total = {weight: np.zeros((*self.shape[:2], len(KINDS))) for weight in weights}
-        self.reader = {weight: np.zeros((self.shape[0], self.shape[2], len(KINDS))) for weight in weights}
+        super().__init__(rec, numbers, weights, (sizes["layer"], sizes["head"], sizes["query"]))
+        self.quota, self.per_reader = quota, per_reader
 
     def layer(self, index: int) -> None:
         messages = self.rec.messages(index)
@@ -146,13 +176,7 @@ class _Builder:
         for kind in range(len(KINDS)):
             self.count[index, :heads, kind] = (kinds == kind).sum((1, 2)).numpy()
         picked = {weight: self._pick(index, weight, messages, kinds) for weight in self.weights}
-        union, where = torch.unique(torch.cat(list(picked.values())), return_inverse=True)
-        start = 0
-        for weight, flat in picked.items():
-            self.ranks[weight].append(self.rows + where[start : start + len(flat)].numpy())
-            start += len(flat)
-        self.tables.append(self.numbers.rows(index, messages, _unravel(union, messages.weights.shape)))
-        self.rows += len(union)
+        self.take(index, messages, picked, lambda flat: _unravel(flat, messages.weights.shape))
 
     def _pick(self, index: int, weight: str, messages: Messages, kinds: Tensor) -> Tensor:
         """Flat places of the chosen edges, strongest first; adds to the totals."""
@@ -171,15 +195,6 @@ class _Builder:
             found.append((at * sizes.shape[1] + sizes.shape[1] - 1) * sizes.shape[2] + keys)
         flat = torch.unique(torch.cat(found))
         return flat[torch.argsort(sizes.flatten()[flat], descending=True, stable=True)]
-
-    def finished(self) -> Selection:
-        ranks = {weight: np.concatenate(rows) for weight, rows in self.ranks.items()}
-        arrays: dict[str, tuple[tuple[str, str, str], np.ndarray]] = {"count": (("layer", "head", "kind"), self.count)}
-        arrays |= {f"total_{weight}": (("layer", "head", "kind"), value) for weight, value in self.total.items()}
-        arrays |= {f"reader_{weight}": (("layer", "query", "kind"), value) for weight, value in self.reader.items()}
-        totals = xr.Dataset(arrays, coords={"kind": list(KINDS)})
-        table = pd.concat(self.tables, ignore_index=True) if self.tables else pd.DataFrame(columns=COLUMNS)
-        return Selection(table, ranks, totals)
 
 
 def _strongest(sizes: Float[Tensor, "head query key"], quota: int | None, per_reader: int) -> Tensor:

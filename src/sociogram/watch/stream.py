@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sociogram.models.anatomy import Heard
-from sociogram.models.attention import AttentionCall, mix
+from sociogram.models.attention import AttentionCall, masked_scores, mix, totals
 from sociogram.models.branch import effective_matrix
 from sociogram.models.frozen import remembered
 from sociogram.models.masks import LazyMask
-from sociogram.models.rows import rows_of, some_rows
+from sociogram.models.rows import keys_gone, rows_of, some_rows
 from sociogram.watch.account import gram_factor
 from sociogram.watch.norms import value_norms
 from sociogram.watch.rowwise import Standing, columns_of, edges_of, numbers_of, strongest
@@ -25,8 +25,8 @@ from sociogram.watch.streamed import Streamed, Wanted, bands_for
 _BYTES = {"cpu": 16_000_000, "other": 256_000_000}
 """How large a block of scores may be in torch."""
 
-Rows = Callable[[int, int], tuple[Tensor, Tensor | None, Tensor, Tensor, int]]
-"""Weights, sink weights, log-sum-exp, output and first key of the readers from one number to another."""
+Rows = Callable[[int, int], tuple[Tensor, Tensor | None, Tensor, int, Callable[[], Tensor]]]
+"""Weights, sink weights, log-sum-exp and first key of the readers from one number to another, and who makes their output."""
 
 
 @dataclass(eq=False)
@@ -56,17 +56,17 @@ class Streamer:
     ) -> Streamed:
         """What is kept of a call whose weights exist, because an edit made them or because they are kept."""
 
-        def whole(number: int) -> Rows:
-            def rows(start: int, stop: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor, int]:
+        def whole(number: int, one: AttentionCall) -> Rows:
+            def rows(start: int, stop: int) -> tuple[Tensor, Tensor | None, Tensor, int, Callable[[], Tensor]]:
                 here = (slice(number, number + 1), slice(None), slice(start, stop))
-                part = weights[here]
-                unknown = part.new_full(part.shape[:-1], torch.nan)
-                return part, None if sink is None else sink[here], unknown, output[number : number + 1, start:stop], 0
+                part, gone = weights[here], None if sink is None else sink[here]
+                part, gone = part.to(_wide(part.dtype)), None if gone is None else gone.to(_wide(gone.dtype))
+                return part, gone, _totals(one, start, stop).to(part), 0, lambda: output[number : number + 1, start:stop]
 
             return rows
 
         numbers = iter(range(len(weights)))
-        return self._each(stack, step, call, lambda one, *rest: self._in_torch(one, *rest, rows=whole(next(numbers))))[1]
+        return self._each(stack, step, call, lambda one, *rest: self._in_torch(one, *rest, rows=whole(next(numbers), one)))[1]
 
     def _each(
         self, stack: str, step: Heard, call: AttentionCall, way: Callable[..., tuple[Tensor, Streamed]]
@@ -76,7 +76,7 @@ class Streamer:
         wanted = replace(self.wanted, by=by)
         sizes = self._sizes(step, call)
         found = [
-            way(_sequence(call, i), sizes[i], wanted, self._standing(step, call, i), self._real(stack, step, call, i))
+            way(_sequence(call, i), sizes[i], wanted, self._standing(stack, step, call, i), self._real(stack, step, call, i))
             for i in range(len(call.query))
         ]
         outputs, streamed = zip(*found, strict=True)
@@ -95,12 +95,17 @@ class Streamer:
             factor = partial(remembered, module, f"gram {value.dtype}", lambda: gram_factor(matrix).to(matrix))
         return value_norms(value, matrix, factor)
 
-    def _standing(self, step: Heard, call: AttentionCall, number: int) -> Standing:
-        gone = max(0, self.past + call.query.shape[2] - call.keys) if self.past else 0  # keys that a window's cache let go
-        own, before = (None, 0) if step.cross else (self.past - gone, gone)
-        padding = call.mask.rule.padding if isinstance(call.mask, LazyMask) else None
-        first = 0 if padding is None else int(padding[number].int().argmax())
-        return Standing(own, first - before)
+    def _standing(self, stack: str, step: Heard, call: AttentionCall, number: int) -> Standing:
+        gone = 0 if step.cross else keys_gone(call, self.past)
+        return Standing(None if step.cross else self.past - gone, self._first(stack, step, call, number) - gone)
+
+    def _first(self, stack: str, step: Heard, call: AttentionCall, number: int) -> int:
+        """The first key that is a token and no padding, as the mask says or, where it is no rule any more, the inputs."""
+        if isinstance(call.mask, LazyMask) and call.mask.rule.padding is not None:
+            return int(call.mask.rule.padding[number].int().argmax())
+        others = (real for name, real in self.real.items() if name != stack)
+        known = next(others, None) if step.cross else self.real.get(stack)
+        return 0 if known is None or known.shape[1] != call.keys else int(known[number].int().argmax())
 
     def _real(self, stack: str, step: Heard, call: AttentionCall, number: int) -> Bool[Tensor, " query"]:
         queries = call.query.shape[2]
@@ -128,7 +133,7 @@ class Streamer:
         edges = torch.zeros(1, len(sizes), 3, dtype=torch.int64, device=sizes.device)
         parts: list[tuple[Tensor, ...]] = []
         for start, stop in _blocks(call):
-            weights, sink, total, output, first = rows(start, stop)
+            weights, sink, total, first, mixed = rows(start, stop)
             own = weights[..., : call.keys - first] if call.outside else weights
             here = sizes[None, :, first : first + own.shape[-1]]
             standing = replace(at, own=None if at.own is None else at.own + start)
@@ -138,7 +143,7 @@ class Streamer:
             messages = attention * here.expand(1, -1, -1).gather(2, (keys - first).clamp(min=0).long().flatten(2)).view(
                 keys.shape
             )
-            parts.append((output, numbers, keys, attention, messages, weights[..., own.shape[-1] :]))
+            parts.append((mixed(), numbers, keys, attention, messages, weights[..., own.shape[-1] :]))
             edges += edges_of(own, real[None, start:stop], standing, first)
             if bands:
                 given = columns_of(own, real[None, start:stop].to(own.dtype), standing, first, bands)
@@ -158,7 +163,7 @@ class Streamer:
         bands = self._bands(call, at)
         columns = factor.new_zeros(1, call.query.shape[1], len(bands), call.keys, dtype=_wide(factor.dtype))
         for start, stop in _blocks(call):
-            weights, _, _, _, first = rows(start, stop)
+            weights, _, _, first, _ = rows(start, stop)
             own = weights[..., : call.keys - first] if call.outside else weights
             standing = replace(at, own=None if at.own is None else at.own + start)
             given = columns_of(own, (factor * real)[:, start:stop].to(own.dtype), standing, first, bands)
@@ -178,10 +183,18 @@ def _blocks(call: AttentionCall) -> list[tuple[int, int]]:
     return [(start, min(start + rows, queries)) for start in range(0, queries, rows)]
 
 
-def _rows(call: AttentionCall, start: int, stop: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor, int]:
+def _rows(call: AttentionCall, start: int, stop: int) -> tuple[Tensor, Tensor | None, Tensor, int, Callable[[], Tensor]]:
     few, first = some_rows(call, start, stop)
     weights, sink, total = rows_of(few)
-    return weights, sink, total, mix(weights.to(call.value.dtype), few), first
+    return weights, sink, total, first, lambda: mix(weights.to(call.value.dtype), few)
+
+
+def _totals(call: AttentionCall, start: int, stop: int) -> Float[Tensor, "batch head some_query"]:
+    """Each row's log-sum-exp where its weights are at hand; NaN where they are no softmax of scores."""
+    if call.reweighed:
+        return call.query.new_full((*call.query.shape[:2], stop - start), torch.nan)
+    few, _ = some_rows(call, start, stop)
+    return totals(few, masked_scores(few))
 
 
 def _sequence(call: AttentionCall, number: int) -> AttentionCall:

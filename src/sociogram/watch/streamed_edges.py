@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
@@ -30,7 +31,8 @@ def streamed_edges(
     `attrs["exact"]`: whether the rows are the strongest of *all* edges asked for; they are where the weakest of them is at least
     as strong as any edge that was not kept can be. `attrs["below"]` is that bound; both are known for the weight that the keys
     were ranked by, else False and NaN. `attrs["total"]`, `["edges"]` and `["share"]` count all edges, kept or not, wherever
-    they are known (NaN for contributions, and for one reader's edge from one sender that was not kept).
+    they are known (NaN for contributions, and for one reader's edge from one sender that was not kept). Edges whose weight is not
+    known (contributions in layers of which no stream was kept) come last.
 
     Raises:
         RecordingError: a question about words, which needs all edges.
@@ -52,7 +54,8 @@ def streamed_edges(
     order = torch.argsort(torch.cat([one.sizes for one in found]), descending=True, stable=True)
     order = order if top is None else order[:top]
     table = _table(found, order, numbers)
-    total, count, below = sum(one.total for one in found), sum(one.count for one in found), max(one.below for one in found)
+    total, count = sum(one.total for one in found), sum(one.count for one in found)
+    below = float(np.max([one.below for one in found]))  # NaN if one is
     shown = table[weight].abs()
     table.attrs |= {
         "weight": weight,
@@ -114,10 +117,12 @@ class _Filter:
             return math.nan
         kinds = few.counts() if self.head is None else few.counts()[:, check_index("head", self.head, len(few.keys)), None]
         between, first, itself = kinds.sum(1).tolist()
-        lost = kinds.shape[1] if self.own else 0  # the first token's own edge, one in each head, where it reads no other
-        if self.drop_first and self.own and not few.reads_itself_alone(0):
+        if not (self.drop_first and self.own):
+            return between + itself + (0 if self.drop_first else first)
+        if not few.reads_itself_alone(0):
             return math.nan
-        return between + itself - lost if self.drop_first else between + first + itself
+        own = few.reads_itself(0)  # the first token's own edge in each head, but where an edit cut it
+        return between + itself - int((own if self.head is None else own[check_index("head", self.head, len(own))]).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +141,7 @@ class _Layer:
 def _layer(rec: Recording, index: int, stack: str, weight: str, numbers: EdgeNumbers, asked: _Filter, top: int | None) -> _Layer:
     few = few_of(rec, index, stack)
     chosen = asked.chosen(few)
-    sizes = _sizes(few, weight, numbers).abs().masked_fill(~chosen, -1.0).flatten()
+    sizes = _sizes(few, weight, numbers).abs().nan_to_num(nan=-0.5).masked_fill(~chosen, -1.0).flatten()
     count = int(chosen.sum())
     values, flat = sizes.topk(count if top is None else min(top, count))
     _, queries, ranks = few.keys.shape

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import torch
-import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sociogram.core.errors import RecordingError
-from sociogram.watch.edges import COLUMNS, EdgeNumbers
+from sociogram.watch.edges import EdgeNumbers
 from sociogram.watch.few import Few, few_of
-from sociogram.watch.selection import Selection
+from sociogram.watch.selection import Choice, Selection
 from sociogram.watch.streamed import KINDS
 
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ _LAST = 0.1
 """As in `selection`. What is left goes to readers of whom nothing was chosen: each one's strongest message of another token."""
 
 
-def select_few(rec: Recording, weights: tuple[str, ...], budget: int) -> Selection:
+def select_few(rec: Recording, weights: tuple[str, ...], budget: int, per_reader: int) -> Selection:
     """`rec.select()` of a streamed recording: candidates are the edges that it kept, totals count all.
 
     Raises:
@@ -41,42 +38,33 @@ def select_few(rec: Recording, weights: tuple[str, ...], budget: int) -> Selecti
     if not layers:
         raise RecordingError(f"no layer of {rec.main!r} has messages to show: all are opaque or unsupported")
     kept = int((rec.dataset["top_key"].values >= 0).sum())
-    build = _Builder(rec, numbers, weights, None if kept <= budget else budget // (len(weights) * len(layers)))
+    build = _Builder(rec, numbers, weights, None if kept <= budget else budget // (len(weights) * len(layers)), per_reader)
     for index in layers:
         build.layer(index)
     return build.finished()
 
 
-class _Builder:
-    """Collects the choice layer by layer."""
+class _Builder(Choice):
+    """The choice among the edges that were kept."""
 
-    def __init__(self, rec: Recording, numbers: EdgeNumbers, weights: tuple[str, ...], quota: int | None) -> None:
-        self.rec, self.numbers, self.weights, self.quota = rec, numbers, weights, quota
+    def __init__(
+        self, rec: Recording, numbers: EdgeNumbers, weights: tuple[str, ...], quota: int | None, per_reader: int
+    ) -> None:
         sizes = rec.dataset["top_key"].sizes
-        layers, heads, queries = sizes["layer"], sizes["head"], sizes["query"]
-        self.tables: list[pd.DataFrame] = []
-        self.ranks: dict[str, list[np.ndarray]] = {weight: [] for weight in weights}
-        self.rows = 0
-        self.count = np.zeros((layers, heads, len(KINDS)), dtype=np.int64)
-        self.total = {weight: np.zeros((layers, heads, len(KINDS))) for weight in weights}
-        self.reader = {weight: np.zeros((layers, queries, len(KINDS))) for weight in weights}
+        super().__init__(rec, numbers, weights, (sizes["layer"], sizes["head"], sizes["query"]))
+        self.quota, self.per_reader = quota, per_reader
 
     def layer(self, index: int) -> None:
         few = few_of(self.rec, index, self.rec.main)
-        heads = len(few.keys)
-        self.count[index, :heads] = few.counts().T.numpy()
+        self.count[index, : len(few.keys)] = few.counts().T.numpy()
         kinds = _kinds(few.keys)
-        picked = {weight: self._pick(index, weight, few, kinds) for weight in self.weights}
-        union, where = torch.unique(torch.cat(list(picked.values())), return_inverse=True)
-        start = 0
-        for weight, flat in picked.items():
-            self.ranks[weight].append(self.rows + where[start : start + len(flat)].numpy())
-            start += len(flat)
         _, queries, ranks = few.keys.shape
-        head, query = union // (queries * ranks), union // ranks % queries
-        places = torch.stack([head, query, few.keys.flatten()[union].long()], 1)
-        self.tables.append(self.numbers.rows(index, few, places))
-        self.rows += len(union)
+
+        def places(flat: Tensor) -> Tensor:
+            head, query = flat // (queries * ranks), flat // ranks % queries
+            return torch.stack([head, query, few.keys.flatten()[flat].long()], 1)
+
+        self.take(index, few, {weight: self._pick(index, weight, few, kinds) for weight in self.weights}, places)
 
     def _pick(self, index: int, weight: str, few: Few, kinds: Tensor) -> Int[Tensor, " edge"]:
         """Flat places of the chosen edges, strongest first; adds to the totals."""
@@ -84,22 +72,14 @@ class _Builder:
         self.total[weight][index, : len(few.keys)] = rows.sum(2).T.numpy()
         self.reader[weight][index] = rows.sum(1).T.numpy()
         sizes = few.message if weight == "message" else few.attention
-        found = [_best(sizes, kinds == kind, self.quota, share) for kind, share in enumerate(_SHARES)]
+        few_each = kinds >= 0 if self.quota is None else _few_of_each(sizes, kinds, self.per_reader)
+        found = [_best(sizes, (kinds == kind) & few_each, self.quota, share) for kind, share in enumerate(_SHARES)]
         if self.quota is not None:
             readers = torch.arange(sizes.shape[1]) == sizes.shape[1] - 1
             found.append(_best(sizes, (kinds == 0) & readers[None, :, None], self.quota, _LAST))
             found.append(_of_each(sizes, kinds == 0, found, self.quota))
         flat = torch.unique(torch.cat(found))
         return flat[torch.argsort(sizes.flatten()[flat], descending=True, stable=True)]
-
-    def finished(self) -> Selection:
-        ranks = {weight: np.concatenate(rows) for weight, rows in self.ranks.items()}
-        arrays: dict[str, tuple[tuple[str, str, str], np.ndarray]] = {"count": (("layer", "head", "kind"), self.count)}
-        arrays |= {f"total_{weight}": (("layer", "head", "kind"), value) for weight, value in self.total.items()}
-        arrays |= {f"reader_{weight}": (("layer", "query", "kind"), value) for weight, value in self.reader.items()}
-        totals = xr.Dataset(arrays, coords={"kind": list(KINDS)})
-        table = pd.concat(self.tables, ignore_index=True) if self.tables else pd.DataFrame(columns=COLUMNS)
-        return Selection(table, ranks, totals)
 
 
 def _kinds(keys: Int[Tensor, "head query rank"]) -> Int[Tensor, "head query rank"]:
@@ -115,6 +95,17 @@ def _best(sizes: Float[Tensor, "head query rank"], among: Tensor, quota: int | N
     if quota is None:
         return flat
     return flat[sizes.flatten()[flat].topk(min(max(1, int(quota * share)), len(flat))).indices]
+
+
+def _few_of_each(sizes: Float[Tensor, "head query rank"], kinds: Tensor, per_reader: int) -> Bool[Tensor, "head query rank"]:
+    """Of each kind, head and reader the strongest edges that were kept."""
+    if per_reader >= sizes.shape[-1]:
+        return kinds >= 0
+    chosen = torch.zeros_like(kinds, dtype=torch.bool)
+    for kind in range(len(KINDS)):
+        order = sizes.masked_fill(kinds != kind, -1.0).argsort(dim=-1, descending=True, stable=True)
+        chosen |= (kinds == kind) & (order.argsort(dim=-1) < per_reader)
+    return chosen
 
 
 def _of_each(sizes: Float[Tensor, "head query rank"], among: Tensor, found: list[Tensor], quota: int) -> Int[Tensor, " edge"]:

@@ -37,7 +37,7 @@ def logit_directions(rec: Recording, token: str | int) -> Toward:
     Raises:
         InputError: a text that is not exactly one token, an id outside the vocabulary, or a model whose logits are no linear
             function of the stream.
-        RecordingError: the model is not at hand.
+        RecordingError: the model is not at hand, or the stream where it ends was not kept.
     """
     if rec.model is None:
         raise RecordingError("toward= needs the model's unembedding: open the recording with sg.open_recording(path, model=...)")
@@ -45,7 +45,13 @@ def logit_directions(rec: Recording, token: str | int) -> Toward:
     if head.problem:
         raise InputError(f"toward= cannot be had of {rec.model.name}: {head.problem}")
     number = token_id(rec.model, token)
-    last = tensor(rec.need(rec.dataset, "residual").isel(stop=-1))
+    residual = rec.need(rec.dataset, "residual")
+    if int(rec.dataset["stop_layer"].values[-1]) != rec.dataset.sizes["layer"] - 1:
+        raise RecordingError(
+            "toward= needs the stream at its end, where the final norm meets it: record with residual_layers=[..., -1], or leave "
+            "residual_layers out"
+        )
+    last = tensor(residual.isel(stop=-1))
     direction = logit_direction(rec.model.hf, head, last.to(rec.model.device), number)
     text = rec.model.spell([number])[0]
     directions = direction.directions.to(last).cpu()

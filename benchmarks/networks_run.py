@@ -1,0 +1,103 @@
+"""Embeddings of many graphs by one tool, timed in a process of its own.
+
+    python -m benchmarks.networks_run WHAT FOLDER IDS.json ROUNDS
+
+WHAT is "sociogram", which records the tokens and leaves the weights as FOLDER/weights.npy; or "graspologic", which reads them (in
+an environment without Sociogram); or "matrixfree", one head of all tokens. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DIMENSION = 4
+JOINT = 30
+"""Graphs of the dense OMNI: its matrix has (graphs x tokens) rows."""
+HEAD = (10, 4)
+
+
+def sociogram(folder: Path, ids: list[int]) -> dict[str, Callable[[], Any]]:
+    import torch
+
+    import sociogram as sg
+
+    rec = sg.record(sg.load("smollm2-135m"), torch.tensor(ids))
+    nets = sg.networks(rec)
+    weights = np.concatenate([batch.weights for batch in nets.source.batches()])
+    np.save(folder / "weights.npy", weights)
+    some = [tuple(row) for row in nets.labels.head(JOINT).itertuples(index=False)]
+    return {
+        "ase": lambda: nets.embed("ase", dimension=DIMENSION),
+        "mase": lambda: nets.embed("mase", dimension=DIMENSION, scaled=False),
+        "omni 30": lambda: nets.embed("omni", dimension=DIMENSION, graphs=some),
+        "omni": lambda: nets.embed("omni", dimension=DIMENSION),
+    }
+
+
+def graspologic(folder: Path, ids: list[int]) -> dict[str, Callable[[], Any]]:
+    from graspologic.embed import AdjacencySpectralEmbed, MultipleASE, OmnibusEmbed
+
+    weights = np.load(folder / "weights.npy")
+    plain = {"n_components": DIMENSION, "diag_aug": False, "check_lcc": False}
+    joint = {"n_components": DIMENSION, "diag_aug": False}
+    return {
+        "ase": lambda: [AdjacencySpectralEmbed(**plain).fit_transform(one) for one in weights],
+        "mase": lambda: MultipleASE(**joint).fit_transform(list(weights)),
+        "omni 30": lambda: OmnibusEmbed(check_lcc=False, **joint).fit_transform(list(weights[:JOINT])),
+    }
+
+
+def matrixfree(folder: Path, ids: list[int]) -> dict[str, Callable[[], Any]]:
+    import torch
+
+    import sociogram as sg
+
+    rec = sg.record(sg.load("smollm2-135m"), torch.tensor(ids[:64]), keep="stream")
+    del rec
+    model = sg.load("smollm2-135m")
+    rec = sg.record(model, torch.tensor(ids), keep=("received", "top_key", "attention_out", "value_vector"))
+    nets = sg.networks(rec)
+    operator = nets.operator(*HEAD)
+    rng = np.random.default_rng(0)
+    block = rng.standard_normal((len(ids), 8))
+    return {
+        "A @ X, 8 columns": lambda: operator @ block,
+        "A^T @ X, 8 columns": lambda: operator.H @ block,
+        "8 singular values and vectors": lambda: nets.embed("ase", dimension=8, graphs=[HEAD]),
+    }
+
+
+def main() -> None:
+    what, folder, file, rounds = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    ids = json.loads(file.read_text(encoding="utf-8"))
+    works = {"sociogram": sociogram, "graspologic": graspologic, "matrixfree": matrixfree}[what](folder, ids)
+    found = {}
+    for name, work in works.items():
+        before = _peak(reset=True)
+        seconds = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        found[name] = {"seconds": statistics.median(seconds), "peak": _peak() - before}
+    print(json.dumps({"works": found}))
+
+
+def _peak(*, reset: bool = False) -> int:
+    """Bytes: the process now, from which on its peak is taken anew, or its peak since."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS" if reset else "VmHWM"))
+
+
+if __name__ == "__main__":
+    main()

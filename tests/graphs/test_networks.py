@@ -114,6 +114,16 @@ def test_a_streamed_recording_s_sums_are_the_same_numbers(smollm: sg.Model, alic
         sg.networks(streamed).weights(3, 2)
 
 
+def test_attention_needs_no_model(alice: sg.Recording, tmp_path: Path) -> None:
+    alice.save(tmp_path / "alice.zarr")
+    alone = sg.open_recording(tmp_path / "alice.zarr")
+    for by in ("head", "layer", "all"):
+        there, here = sg.networks(alone, by=by).summary(), sg.networks(alice, by=by).summary()
+        np.testing.assert_array_equal(there["clustering"], here["clustering"])
+    with pytest.raises(sg.RecordingError, match="needs the model's output projections"):
+        sg.networks(alone, "message", by="layer").summary()
+
+
 def test_masks_are_read_off_the_weights() -> None:
     weights = torch.softmax(torch.tensor([[[0.0, -1e9, -1e9], [0.0, 0.0, -1e9], [-200.0, 0.0, -80.0]]] * 2), -1)
     weights[1, 2, 0] = 1e-3

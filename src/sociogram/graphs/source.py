@@ -100,13 +100,20 @@ class Source:
         """One layer's graphs: of its heads, or the one of all its heads."""
         if self.by == "layer":
             return self._trimmed(first, *(one[None] for one in self.together([layer])))
-        attention = self.rec.messages(layer, stack=self.stack).weights.numpy()
-        return self._trimmed(first, self.whole_layer(layer), allowed_of(attention))
+        return self._trimmed(first, self.whole_layer(layer), allowed_of(self.attention(layer)))
 
     def whole_layer(self, layer: int) -> Float[np.ndarray, "head query key"]:
         """The weights of a layer's heads as they are, nothing left out."""
+        if self.weight == "attention":
+            return self.attention(layer).astype(np.float64)
         messages = self.rec.messages(layer, stack=self.stack)
         return self.numbers.sizes(self.weight, messages).abs().double().numpy()
+
+    def attention(self, layer: int) -> Float[np.ndarray, "head query key"]:
+        """The attention of a layer's heads; the model is not needed for it."""
+        data = self.rec.stack(self.stack).isel(layer=layer)
+        self.rec.check_closed(layer, data)
+        return self.rec.need(data, "weights").values[: self.heads(layer)]
 
     def graph(self, index: int) -> Batch:
         """One graph by its number."""
@@ -122,14 +129,14 @@ class Source:
     def together(self, layers: list[int]) -> tuple[Float[np.ndarray, "query key"], Bool[np.ndarray, "query key"]]:
         """All heads of some layers as one graph, nothing left out, and its mask: attention averaged, messages added as vectors,
         signed numbers added."""
-        parts = [self.rec.messages(layer, stack=self.stack) for layer in layers]
-        allowed = np.logical_or.reduce([allowed_of(part.weights.numpy()).any(0) for part in parts])
+        heard = [self.attention(layer) for layer in layers]
+        allowed = np.logical_or.reduce([allowed_of(one).any(0) for one in heard])
         if self.weight == "attention":
-            weights = torch.stack([part.weights.double().mean(0) for part in parts]).mean(0)
-        elif self.weight == "message":
-            weights = norms_of_sums(parts).double()
-        else:
-            weights = torch.stack([self.numbers.sizes(self.weight, part).double().sum(0) for part in parts]).sum(0).abs()
+            return np.mean([one.mean(0, dtype=np.float64) for one in heard], 0), allowed
+        parts = [self.rec.messages(layer, stack=self.stack) for layer in layers]
+        if self.weight == "message":
+            return norms_of_sums(parts).double().numpy(), allowed
+        weights = torch.stack([self.numbers.sizes(self.weight, part).double().sum(0) for part in parts]).sum(0).abs()
         return weights.numpy(), allowed
 
     def _trimmed(self, first: int, weights: np.ndarray, allowed: np.ndarray) -> Batch:

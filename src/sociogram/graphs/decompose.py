@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +20,6 @@ ROOM = 320
 FLOOR = 1e-6
 """Singular values below this share of the largest are known to that share of the largest alone."""
 
-Dense: TypeAlias = Float[np.ndarray, "reader sender"]
 
 
 @runtime_checkable

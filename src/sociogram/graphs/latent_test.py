@@ -18,8 +18,8 @@ from sociogram.graphs.spectrum import dimension_of
 if TYPE_CHECKING:
     from sociogram.graphs.networks import Networks
 
-Weights: TypeAlias = Float[np.ndarray, "query key"]
-Mask: TypeAlias = Bool[np.ndarray, "query key"]
+Weights: TypeAlias = Float[np.ndarray, "_ _"]
+Mask: TypeAlias = Bool[np.ndarray, "_ _"]
 NOISES = ("weights", "edges")
 
 

@@ -287,7 +287,9 @@ def embedding(
 def _graph_of(data: Any, layer: int | None, head: int | None) -> tuple[int, str]:
     """The place of a graph among those of a result, and what it is called."""
     layers, heads = data["layer"].values, data["head"].values
-    fits = np.flatnonzero([(layer is None or a == layer) and (head is None or b == head) for a, b in zip(layers, heads, strict=True)])
+    fits = np.flatnonzero(
+        [(layer is None or a == layer) and (head is None or b == head) for a, b in zip(layers, heads, strict=True)]
+    )
     if not len(fits):
         raise sg.InputError(f"layer={layer}, head={head}: no such graph in this result")
     place = int(fits[0])

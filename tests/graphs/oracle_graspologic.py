@@ -79,7 +79,7 @@ def main() -> None:
         answers["elbows"][name] = [int(i) for i in found]
     answers["faq"] = []
     for one, other in pairs():
-        result = graph_match(one, other, n_init=100, rng=0, maximize=True)
+        result = graph_match(one, other, n_init=100, init_perturbation=0.8, rng=0, maximize=True)
         matched = np.asarray(result.indices_B)[np.argsort(result.indices_A)]
         objective = float((one * other[np.ix_(matched, matched)]).sum())
         answers["faq"].append({"permutation": matched.tolist(), "objective": objective})

@@ -37,7 +37,7 @@ def test_known_positions_are_found_and_the_better_the_more_tokens_there_are() ->
         errors.append(procrustes_distance(found, true) / np.sqrt(tokens))
     assert errors[1] < 0.65 * errors[0]
     assert errors[2] < 0.65 * errors[1]
-    assert errors[2] < 0.05
+    assert errors[2] < 0.1
 
 
 def test_a_laplacian_forgets_how_loud_a_token_is() -> None:
@@ -168,5 +168,7 @@ def test_what_cannot_be_embedded_is_refused() -> None:
         nets.embed(graphs=[(0, 5)])
     with pytest.raises(sg.MemoryLimitError, match=r'embed\("omni"\) would hold 576 B of weights \(2 graphs of 6 tokens\)'):
         nets.embed("omni", memory_limit=500)
-    with pytest.raises(sg.InputError, match=r"layer=None, head=None names 2 of the 2 graphs that were embedded: \(0, 0\), \(0, 1\)"):
+    with pytest.raises(
+        sg.InputError, match=r"layer=None, head=None names 2 of the 2 graphs that were embedded: \(0, 0\), \(0, 1\)"
+    ):
         nets.embed(dimension=2).graph()

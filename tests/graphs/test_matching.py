@@ -20,7 +20,7 @@ def test_of_few_tokens_the_best_of_all_matchings_is_found() -> None:
         rng = np.random.default_rng(seed)
         one, other = rng.random((6, 6)), rng.random((6, 6))
         best = max((one * other[np.ix_(p, p)]).sum() for p in permutations(range(6)))
-        result = faq(one, other, restarts=20, rng=rng)
+        result = faq(one, other, restarts=100, rng=rng)
         assert result.objective == pytest.approx((one * other[np.ix_(result.permutation, result.permutation)]).sum())
         assert result.objective <= best + 1e-9
         found.append(result.objective == pytest.approx(best))
@@ -66,9 +66,10 @@ def test_alike_tokens_are_not_matched_by_the_order_they_stand_in() -> None:
 
 def test_a_causal_mask_gives_tokens_away_and_the_null_says_so() -> None:
     rng = np.random.default_rng(2)
-    nets = given_networks(heads_of_chance(rng, (1, 2, 20, 20)))
+    weights = np.tril(rng.gamma(40, size=(2, 20, 20)))
+    nets = given_networks((weights / weights.sum(-1, keepdims=True))[None])
     found = nets.match((0, 0), (0, 1), null="uniform", samples=10, restarts=3)
-    assert found.itself > 0.1
+    assert found.itself > 0.4
     assert found.p > 0.1
 
 

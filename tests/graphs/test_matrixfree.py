@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import sociogram as sg
 from sociogram.graphs.networks import networks
+from sociogram.graphs.rerun import layers_of
 from sociogram.watch.access import is_own
 from tests.models.conftest import tiny_llama
 from tests.watch.conftest import CLASSES, specimen, tiny
@@ -114,10 +115,10 @@ def test_of_an_edited_run() -> None:
     operator = networks(streamed).operator(1, 0)
     assert float(np.abs(weights[:, 2]).max()) == 0
     np.testing.assert_allclose(operator @ np.eye(20), weights, atol=1e-5)
-    with sg.steer(model, sg.edits.set_weight(0.5, layer=1, head=0, query=5, key=2)) as steered:
+    with sg.steer(model, sg.edits.set_weight(value=0.5, layer=1, head=0, query=5, key=2)) as steered:
         streamed = steered.record(ids, keep="stream")
     with pytest.raises(sg.RecordingError, match="an edit changed the weights of layer 1 after the softmax"):
-        networks(streamed).operator(1, 0)
+        list(layers_of(streamed, "decoder", [1]))
     np.testing.assert_allclose(networks(streamed).operator(0, 0) @ np.ones(20), 1, atol=1e-6)
 
 

@@ -21,7 +21,6 @@ FLOOR = 1e-6
 """Singular values below this share of the largest are known to that share of the largest alone."""
 
 
-
 @runtime_checkable
 class Products(Protocol):
     """A matrix that is known by its products: a `scipy.sparse.linalg.LinearOperator`, for one."""
@@ -141,6 +140,8 @@ def _beyond(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.qr(rest)[0])
 
 
-def relative(residual: Float[np.ndarray, " component"], values: Float[np.ndarray, " component"]) -> Float[np.ndarray, " component"]:
+def relative(
+    residual: Float[np.ndarray, " component"], values: Float[np.ndarray, " component"]
+) -> Float[np.ndarray, " component"]:
     """How far triplets are from being some, as a share of the largest value."""
     return residual / max(float(values[0]), float(np.finfo(np.float64).tiny))

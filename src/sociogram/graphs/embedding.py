@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sociogram.watch.arrays import Address
 
 
-
 @dataclass(frozen=True, eq=False)
 class Embedding:
     """Tokens as points.

@@ -54,7 +54,10 @@ def omnibus(graphs: Float[np.ndarray, "graph reader sender"], dimension: int) ->
     left, values, right, residual = leading_triplets(OmnibusMatrix(graphs), dimension)
     root = np.sqrt(values)
     return Omnibus(
-        (left * root).reshape(count, tokens, dimension), (right * root).reshape(count, tokens, dimension), values, relative(residual, values)
+        (left * root).reshape(count, tokens, dimension),
+        (right * root).reshape(count, tokens, dimension),
+        values,
+        relative(residual, values),
     )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.graphs.matrices import streamed
-from sociogram.graphs.nulls import sampler
+from sociogram.graphs.nulls import FLOOR, even, with_rows_of
 from sociogram.graphs.positions import adjacency, procrustes_distance
 from sociogram.graphs.spectrum import dimension_of
 
@@ -76,16 +76,19 @@ def latent_position_test(
         dimension: of the positions; the larger of the two second elbows when left out.
         samples: how many pairs of random graphs are drawn for each of the two.
         seed: of the random numbers.
-        noise: `"edges"`: each pair has an edge with the product of its positions as its chance (Bernoulli); `"weights"`: the
-            ratios of weight to expectation are shuffled among all allowed pairs and rows brought back to their sums (null
-            `"rdpg"` of `networks.test`). When left out, edges for graphs of zeros and ones and weights for all others.
+        noise: `"edges"`: each pair has an edge or not, with its expectation as the chance; `"weights"`: weights vary around their
+            expectation by a share of it that is the same for all (gamma), and rows are brought back to their sums. When left
+            out, edges for graphs of zeros and ones and weights for all others.
 
     Raises:
         InputError: graphs of different size, negative or not finite weights, or numbers out of range.
 
+    The expectation that random graphs are drawn from is the best approximation of the dimension's rank of weights over even
+    weights (1 where the mask forbids), its singular values shrunk by what noise adds to them (Gavish & Donoho 2014): without
+    that the random graphs have clearer positions than the graph, and the test found differences where there are none.
+
     Misleads: the p-value knows of one kind of noise. Two heads on one text differ in what they do, not by noise, so that nearly
-    all pairs differ with enough tokens: read the distance beside its null. The positions that are drawn from are themselves
-    estimated; with few tokens and `"edges"` the test is conservative.
+    all pairs differ with enough tokens: read the distance beside its null.
     """
     masks = _checked(graph_a, graph_b, allowed, samples, noise)
     tokens = len(graph_a)
@@ -133,9 +136,7 @@ def compare_positions(
     batches = [networks.graph(*(name if isinstance(name, tuple) else (name,))) for name in (a, b)]
     first, second = (batch.weights[0] for batch in batches)
     masks = batches[0].allowed[0], batches[1].allowed[0]
-    return latent_position_test(
-        first, second, allowed=masks, dimension=dimension, samples=samples, seed=seed, noise="weights"
-    )
+    return latent_position_test(first, second, allowed=masks, dimension=dimension, samples=samples, seed=seed, noise="weights")
 
 
 def _checked(a: Weights, b: Weights, allowed: Mask | tuple[Mask, Mask] | None, samples: int, noise: str | None) -> list[Mask]:
@@ -161,11 +162,28 @@ def _apart(one: Weights, other: Weights, dimension: int) -> float:
 
 def _draws(graph: Weights, mask: Mask, dimension: int, noise: str) -> Callable[[int, np.random.Generator], np.ndarray]:
     """Random graphs with the latent positions of this one."""
-    if noise == "weights":
-        return sampler("rdpg", graph, mask, rank=dimension)
-    found = adjacency(graph, dimension)
-    chance = np.where(mask, np.clip(found.reader @ found.sender.T, 0, 1), 0)
-    return lambda count, rng: (rng.random((count, *chance.shape)) < chance).astype(np.float64)
+    if noise == "edges":
+        chance = np.clip(_expected(graph, mask, dimension)[0], 0, 1) * mask
+        return lambda count, rng: (rng.random((count, *chance.shape)) < chance).astype(np.float64)
+    base = even(graph, mask)
+    ratio = np.divide(graph, base, out=np.ones_like(base), where=base > 0)
+    expected, spread = _expected(ratio, mask, dimension)
+    mean = np.maximum(expected, FLOOR) * base
+    shape = float((expected**2)[mask].mean() / max(spread, 1e-12))
+    return lambda count, rng: with_rows_of(mean * rng.gamma(shape, size=(count, *mean.shape)), graph)
+
+
+def _expected(graph: Weights, mask: Mask, dimension: int) -> tuple[Weights, float]:
+    """The approximation of a graph by a rank, without what noise adds to its singular values; and the noise's variance."""
+    fill = float(graph[mask].mean())
+    left, values, rows = np.linalg.svd(np.where(mask, graph, fill))
+    best = (left[:, :dimension] * values[:dimension]) @ rows[:dimension]
+    free = max(1 - 2 * dimension / len(graph), 1 / len(graph))  # of the noise that much is not taken up by the approximation
+    variance = float(np.square(graph - best)[mask].mean()) / free
+    noise = variance * mask.sum() / len(graph)
+    largest = values[:dimension]
+    shrunk = (largest + np.sqrt(np.maximum(largest**2 - 4 * noise, 0))) / 2
+    return (left[:, :dimension] * shrunk) @ rows[:dimension], variance
 
 
 def _null(

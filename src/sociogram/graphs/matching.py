@@ -75,6 +75,8 @@ def faq(
 ) -> Found:
     """Fast approximate quadratic assignment (Vogelstein et al. 2015) from the middle of all matchings and from random starts.
 
+    A random start lies anywhere between the middle and a matching at random.
+
     Returns:
         The best of all starts: a local optimum, not always the best there is.
     """
@@ -84,12 +86,17 @@ def faq(
     best: Found | None = None
     for start in range(restarts):
         options = {"maximize": True, "partial_match": fixed, "rng": rng, "maxiter": ROUNDS, "shuffle_input": True}
-        options["P0"] = "barycenter" if start == 0 else "randomized"
+        options["P0"] = "barycenter" if start == 0 else _start(len(first) - len(fixed), rng)
         result = quadratic_assignment(first, second, method="faq", options=options)
         if best is None or result.fun > best.objective:
             best = Found(np.asarray(result.col_ind), float(result.fun))
     assert best is not None
     return best
+
+
+def _start(tokens: int, rng: np.random.Generator) -> Float[np.ndarray, "token other"]:
+    share = rng.random()
+    return np.asarray((1 - share) / tokens + share * np.eye(tokens)[rng.permutation(tokens)])
 
 
 def match(

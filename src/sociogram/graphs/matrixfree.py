@@ -99,7 +99,6 @@ class AttentionOperator(LinearOperator):  # type: ignore[misc]
     def _rmatvec(self, x: np.ndarray) -> np.ndarray:
         return self._rmatmat(np.reshape(x, (-1, 1)))[:, 0]
 
-    @torch.no_grad()
     def blocks(self) -> Iterator[Block]:
         """The weights, some readers at a time; of a dropped first token they are zero."""
         for piece in self.pieces:
@@ -137,8 +136,9 @@ class AttentionOperator(LinearOperator):  # type: ignore[misc]
 
 def _weights(call: AttentionCall, start: int, stop: int) -> tuple[Float[Tensor, "reader sender"], int]:
     """What some readers of a call of one head hear from the sequence's own tokens, and the number of the first of those."""
-    few, first = some_rows(call, start, stop)
-    weights, _ = normalised(few, masked_scores(few))
+    with torch.no_grad():
+        few, first = some_rows(call, start, stop)
+        weights, _ = normalised(few, masked_scores(few))
     return weights[0, 0, :, : call.keys - first], first
 
 

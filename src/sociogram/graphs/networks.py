@@ -126,7 +126,9 @@ class Networks:
                 raise InputError(f"layer {layer} of {stack!r} has no messages to make a graph of")
         if head is not None:
             head = check_index("head", head, int((labels["layer"] == layer).sum()))
-        found = np.flatnonzero((labels["layer"] == (-1 if layer is None else layer)) & (labels["head"] == (-1 if head is None else head)))
+        found = np.flatnonzero(
+            (labels["layer"] == (-1 if layer is None else layer)) & (labels["head"] == (-1 if head is None else head))
+        )
         return int(found[0])
 
     def summary(self) -> pd.DataFrame:
@@ -247,9 +249,7 @@ class Networks:
         """Match the tokens of two graphs by weights alone; see `graphs.matching.match`."""
         from sociogram.graphs.matching import match
 
-        return match(
-            self, a, b, seeds=seeds, restarts=restarts, permutations=permutations, null=null, samples=samples, seed=seed
-        )
+        return match(self, a, b, seeds=seeds, restarts=restarts, permutations=permutations, null=null, samples=samples, seed=seed)
 
     def match_layers(
         self, *, step: int = 1, restarts: int = 5, null: str | None = "positional", samples: int = 5, seed: int = 0

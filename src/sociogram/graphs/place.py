@@ -67,9 +67,7 @@ def place(
     return xr.Dataset(found, coords={"component": one["component"].values})
 
 
-def solved(
-    weights: Float[np.ndarray, " token"], others: Float[np.ndarray, "token component"]
-) -> Float[np.ndarray, " component"]:
+def solved(weights: Float[np.ndarray, " token"], others: Float[np.ndarray, "token component"]) -> Float[np.ndarray, " component"]:
     """The position whose products with the others' come closest to the weights; 0 along components that the others don't have."""
     return np.asarray(np.linalg.lstsq(others, weights, rcond=1e-10)[0])
 

@@ -149,6 +149,4 @@ class _Collector:
                 'keep="default"'
             )
         no_values = call.value.new_empty(*call.value.shape[:-1], 0)
-        self.found[layer].append(
-            Piece(replace(call, value=no_values), self.past, self.past + call.query.shape[2] - call.keys)
-        )
+        self.found[layer].append(Piece(replace(call, value=no_values), self.past, self.past + call.query.shape[2] - call.keys))

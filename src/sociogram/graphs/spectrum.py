@@ -40,8 +40,9 @@ class Spectrum:
         table: one row per graph with its first token, and one without: `layer, head, first_token` ("with", "without"); `elbow_1`,
             `elbow_2` and `elbows` (all of them) among the first `among` values; `effective_rank` (exp of the entropy of the values
             over their sum) with the null's `null_effective_rank`, `null_low`, `null_high` (5 and 95 % of the samples);
-            `above_null` (how many leading values lie above 95 % of the null's of the same rank, counted to the first that doesn't:
-            parallel analysis, Horn 1965); `error` (how far a value may be off; 0 where all were computed).
+            `above_null` (how many of the first `among` values lie above 95 % of the null's of the same rank, after Horn's parallel
+            analysis, 1965; the null itself has one in twenty there); `error` (how far a value may be off; 0 where all were
+            computed).
         data: `singular_value`, `null_mean`, `null_low`, `null_high`, each `[graph, first_token, value]`; values are numbered from
             1; NaN where there is none.
         among: how many leading values elbows are sought among. null: the null's name, or None. samples: how many.
@@ -109,7 +110,9 @@ def spectrum(
         found, errors = _dense(networks, sides, null, samples, seed), np.zeros((len(networks), len(sides)))
     data = _labelled(networks, sides, found)
     keeps = "" if null is None else NULLS[null].keeps
-    return Spectrum(_table(networks, data, errors, among), data.drop_vars("null_rank"), among, null, samples if null else 0, keeps)
+    return Spectrum(
+        _table(networks, data, errors, among), data.drop_vars("null_rank"), among, null, samples if null else 0, keeps
+    )
 
 
 def elbows(values: Float[np.ndarray, " value"], among: int | None = None) -> list[int]:
@@ -274,17 +277,15 @@ def _table(networks: Networks, data: xr.Dataset, errors: np.ndarray, among: int)
                     "null_effective_rank": rank[0],
                     "null_low": rank[1],
                     "null_high": rank[2],
-                    "above_null": _above(values, one["null_high"].values) if "null_high" in data else np.nan,
+                    "above_null": _above(values, one["null_high"].values, among) if "null_high" in data else np.nan,
                     "error": errors[graph, place],
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _above(values: np.ndarray, high: np.ndarray) -> float:
-    """How many leading values are above the null's band."""
-    high = high[: len(values)]
-    if np.isnan(high).all():
-        return float("nan")
-    below = np.flatnonzero(~(values > high))
-    return float(below[0]) if len(below) else float(len(values))
+def _above(values: np.ndarray, high: np.ndarray, among: int) -> float:
+    """How many of the leading values are above the null's band; the first is counted like any other, though the sums of the rows
+    all but fix it."""
+    high, values = high[: min(among, len(values))], values[:among]
+    return float("nan") if np.isnan(high).all() else float((values > high).sum())

@@ -81,8 +81,8 @@ def _apart(networks: Networks, numbers: list[int], method: str, dimension: int |
     for number, matrix in matrices(networks, numbers):
         if method == "lse":
             degrees[number] = degrees_of(matrix)
-            matrix = laplacian(matrix)  # noqa: PLW2901
-        found[number] = adjacency(matrix, dimension or few(tokens))
+        scaled = laplacian(matrix) if method == "lse" else matrix
+        found[number] = adjacency(scaled, dimension or few(tokens))
     count = dimension or max(dimension_of(one.values, tokens) for one in found.values())
     for number in numbers:
         _check_apart(found[number].residual[:count], _name(networks, number))
@@ -175,8 +175,8 @@ def _check_apart(residual: np.ndarray, which: str) -> None:
     if len(off):
         place = int(off[0])
         raise InputError(
-            f"dimension={len(residual)}: component {place + 1} of {which} was not found by products (off by {residual[place]:.1e} of "
-            "the largest singular value): it lies too close to its neighbours to have positions of its own. Take a smaller "
+            f"dimension={len(residual)}: component {place + 1} of {which} was not found by products (off by "
+            f"{residual[place]:.1e} of the largest singular value): it lies too close to its neighbours to have positions of its own. Take a smaller "
             "dimension; networks.spectrum shows the values"
         )
 

@@ -25,11 +25,11 @@ class Embedding:
     """Tokens as points.
 
     Attributes:
-        data: `reader` and `sender`, where each token is as who reads and as who is read, `[graph, token, component]` (of `"mase"`
-            `[token, component]`, one for all graphs); `singular_value`; `residual`, how far a component is from a singular vector,
-            as a share of the largest value (0 where all were computed); of `"mase"` also `score` `[graph, component, other]`, each
-            graph in the common space, and `reader_value`, `sender_value`; of `"lse"` `reader_scale, sender_scale, mean_strength`,
-            what the Laplacian divides by. Coordinates name layer, head, token and text.
+        data: `reader` and `sender`, where each token is as who reads and as who is read, `[graph, token, component]` (of
+            `"mase"` `[token, component]`, one for all graphs); `singular_value`; `residual`, how far a component is from a
+            singular vector, as a share of the largest value (0 where all were computed); of `"mase"` also `score`
+            `[graph, component, other]`, each graph in the common space, and `reader_value`, `sender_value`; of `"lse"`
+            `reader_scale, sender_scale, mean_strength`, what the Laplacian divides by. Coordinates name layer, head, token, text.
         method: how it was made.
     """
 
@@ -63,12 +63,12 @@ class Embedding:
     def distances(self) -> xr.DataArray:
         """How far each graph is from each other in the common space, `[graph, other_graph]`.
 
-        Of `"omni"` the norm of the difference of all positions, as readers and as senders; of `"mase"` that of the scores.
+        Of `"omni"` the norm of the difference of all positions, as readers and as senders, of `"mase"` that of the scores.
 
         Raises:
             InputError: the graphs were embedded each for itself, in spaces that are turned against each other.
 
-        Misleads: a heavy graph is far from a light one; in several heads of one layer rows sum alike, which makes them comparable.
+        Misleads: a heavy graph is far from a light one; rows of attention sum alike, which makes heads comparable.
         """
         if self.method not in ("omni", "mase"):
             raise InputError(

@@ -50,8 +50,8 @@ class PositionTest:
         """Distance, what it is under the null, and p."""
         middle = max(float(np.median(self.null_a)), float(np.median(self.null_b)))
         return (
-            f"PositionTest(distance {self.distance:.4g}, {middle:.4g} where positions are the same; p = {self.p:.3g} of {self.samples} "
-            f"samples; dimension {self.dimension}, noise in {self.noise})"
+            f"PositionTest(distance {self.distance:.4g}, {middle:.4g} where positions are the same; p = {self.p:.3g} of "
+            f"{self.samples} samples; dimension {self.dimension}, noise in {self.noise})"
         )
 
 
@@ -189,4 +189,5 @@ def _expected(graph: Weights, mask: Mask, dimension: int) -> tuple[Weights, floa
 def _null(
     draws: Callable[[int, np.random.Generator], np.ndarray], dimension: int, samples: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " sample"]:
-    return np.array([_apart(*draws(2, rng), dimension) for _ in range(samples)])
+    pairs = (draws(2, rng) for _ in range(samples))
+    return np.array([_apart(one, other, dimension) for one, other in pairs])

@@ -39,10 +39,10 @@ class Matching:
     Attributes:
         table: one row per token of the first graph: `token, text, matched, matched_text, itself`, and `seed` (it was given).
         itself: the share of tokens, seeds left out, that were matched to themselves; a permutation at random has one such token.
-        objective: sum over pairs of weight times weight of the matched pair, as a share of the product of the graphs' norms: 1 for
-            graphs that are the same but for the order. `objective_itself`: the same if every token is matched to itself.
+        objective: sum over pairs of weight times weight of the matched pair, as a share of the product of the graphs' norms: 1
+            for graphs that are the same but for the order. `objective_itself`: the same if every token is matched to itself.
         random, random_sd: mean and standard deviation of the objective over random permutations (seeds kept).
-        null_itself: `itself` with the second graph's null in its place, one number per sample; empty without a null.
+        null_itself: `itself` with the second graph's null in its place, a number per sample; empty without a null.
         null: its name. p: how often the null does as well (no smaller than 1 / (samples + 1)); NaN without a null.
     """
 
@@ -73,7 +73,7 @@ def faq(
     restarts: int = 10,
     rng: np.random.Generator,
 ) -> Found:
-    """Fast approximate quadratic assignment (Vogelstein et al. 2015) from the middle of all matchings and from random starts.
+    """Fast approximate quadratic assignment (Vogelstein et al. 2015) from the middle of all matchings and random starts.
 
     A random start lies anywhere between the middle and a matching at random.
 
@@ -119,7 +119,7 @@ def match(
         seeds: tokens that are told to the search, by number or text.
         restarts: from how many starts it searches.
         permutations: how many random matchings the objective is compared with.
-        null: what takes the second graph's place to see how many tokens are recognised anyway (see `networks.test`); None: nothing.
+        null: what takes the second graph's place to see how many tokens are recognised anyway (see `networks.test`), or None.
         samples: how many of those.
         seed: of the random numbers.
 

@@ -208,7 +208,7 @@ class Networks:
         return embed(self, method, dimension=dimension, graphs=graphs, scaled=scaled, memory_limit=memory_limit)
 
     def operator(self, layer: int, head: int) -> AttentionOperator:
-        """One head's graph as a `scipy.sparse.linalg.LinearOperator`: products without the weights, by running the model once more.
+        """One head's graph as a `scipy.sparse.linalg.LinearOperator`: products without weights, by running the model once more.
 
         Raises:
             InputError: no such graph.

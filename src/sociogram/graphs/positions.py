@@ -32,7 +32,7 @@ class Positions(NamedTuple):
 
 
 def adjacency(matrix: np.ndarray | Products, dimension: int) -> Positions:
-    """Directed adjacency spectral embedding (Sussman et al. 2012): left and right singular vectors times the root of the values."""
+    """Directed adjacency spectral embedding (Sussman et al. 2012): left and right singular vectors times the values' roots."""
     left, values, right, residual = leading_triplets(matrix, dimension)
     root = np.sqrt(values)
     return Positions(left * root, right * root, values, relative(residual, values))
@@ -64,7 +64,7 @@ def degrees_of(matrix: np.ndarray | Products) -> Degrees:
 
 
 def laplacian(matrix: np.ndarray | Products) -> np.ndarray | Products:
-    """The directed regularised Laplacian (Rohe, Qin & Yu 2016): weights over the roots of the reader's and the sender's strength."""
+    """The directed regularised Laplacian (Rohe, Qin & Yu 2016): weights over the roots of reader's and sender's strength."""
     degrees = degrees_of(matrix)
     if isinstance(matrix, np.ndarray):
         return degrees.reader[:, None] * matrix * degrees.sender

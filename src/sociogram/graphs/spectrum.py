@@ -38,11 +38,11 @@ class Spectrum:
 
     Attributes:
         table: one row per graph with its first token, and one without: `layer, head, first_token` ("with", "without"); `elbow_1`,
-            `elbow_2` and `elbows` (all of them) among the first `among` values; `effective_rank` (exp of the entropy of the values
-            over their sum) with the null's `null_effective_rank`, `null_low`, `null_high` (5 and 95 % of the samples);
-            `above_null` (how many of the first `among` values lie above 95 % of the null's of the same rank, after Horn's parallel
-            analysis, 1965; the null itself has one in twenty there); `error` (how far a value may be off; 0 where all were
-            computed).
+            `elbow_2` and `elbows` (all of them) among the first `among` values; `effective_rank` (exp of the entropy of the
+            values over their sum) with the null's `null_effective_rank`, `null_low`, `null_high` (5 and 95 % of the samples);
+            `above_null` (how many of the first `among` values lie above 95 % of the null's of the same rank, after Horn's
+            parallel analysis, 1965; the null itself has one in twenty there); `error` (how far a value may be off; 0 where
+            all were computed).
         data: `singular_value`, `null_mean`, `null_low`, `null_high`, each `[graph, first_token, value]`; values are numbered from
             1; NaN where there is none.
         among: how many leading values elbows are sought among. null: the null's name, or None. samples: how many.
@@ -116,7 +116,7 @@ def spectrum(
 
 
 def elbows(values: Float[np.ndarray, " value"], among: int | None = None) -> list[int]:
-    """All elbows of a scree, each the number of values before it (Zhu & Ghodsi 2006): the first, then that of the rest, and so on.
+    """All elbows of a scree, each the number of values before it (Zhu & Ghodsi 2006): the first, then that of the rest ...
 
     A split into large and small values is judged by the likelihood of two normal distributions with one deviation. The first
     elbow of a network is usually 1, as what tokens have in common is its largest dimension; blocks show at the second.
@@ -145,7 +145,7 @@ def elbows(values: Float[np.ndarray, " value"], among: int | None = None) -> lis
 
 
 def _split(values: Float[np.ndarray, " value"]) -> int:
-    """How many values the likelier group of large ones has: with one deviation for both, the split that explains most variance."""
+    """How many values the likelier group of large ones has: with one deviation for both, the split that explains most."""
     count = len(values)
     sizes = np.arange(1, count)
     before = np.cumsum(values - values.mean())[:-1]
@@ -158,7 +158,7 @@ def few(tokens: int) -> int:
 
 
 def dimension_of(values: Float[np.ndarray, " value"], tokens: int) -> int:
-    """The dimension that a scree suggests: its second elbow among the first `few(tokens)` values (the first if it has but one)."""
+    """The dimension that a scree suggests: its second elbow among the first `few(tokens)` values (or the only one)."""
     found = elbows(values, few(tokens))
     return found[min(1, len(found) - 1)]
 
@@ -185,8 +185,8 @@ def _check(null: str | None, samples: int, leading: int, without_weights: bool) 
             raise InputError(f"{name}={value!r}: a whole number from 1 up")
     if without_weights and null is not None:
         raise RecordingError(
-            f"null={null!r} shuffles weights, and this recording was streamed: it has none. networks.spectrum(null=None) gives the "
-            'singular values alone; keep="default" keeps the weights'
+            f"null={null!r} shuffles weights, and this recording was streamed: it has none. networks.spectrum(null=None) gives "
+            'the singular values alone; keep="default" keeps the weights'
         )
 
 

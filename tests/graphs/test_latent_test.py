@@ -41,15 +41,15 @@ def size_of(draw, samples: int, repeats: int, noise: str, allowed: np.ndarray | 
 
 
 def test_the_size_of_the_test_with_edges_at_random() -> None:
-    p = size_of(lambda rng: two_blocks(rng, 40, 0.7, 0.3), 39, 150, "edges")
-    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
-    assert (p <= 0.3).mean() <= 0.3 + 3 * np.sqrt(0.3 * 0.7 / 150)
-    assert p.min() >= 1 / 40
+    p = size_of(lambda rng: two_blocks(rng, 30, 0.8, 0.2), 19, 100, "edges")
+    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
+    assert (p <= 0.3).mean() <= 0.3 + 3 * np.sqrt(0.3 * 0.7 / 100)
+    assert p.min() >= 1 / 20
     assert p.mean() < 0.95  # not blind
 
 
 def test_the_size_of_the_test_with_weights_of_chance_under_a_causal_mask() -> None:
-    tokens = 30
+    tokens = 24
     allowed = np.tril(np.ones((tokens, tokens), bool))
     liked = 0.2 + two_blocks(np.random.default_rng(9), tokens, 1.0, 0.0)
 
@@ -57,8 +57,8 @@ def test_the_size_of_the_test_with_weights_of_chance_under_a_causal_mask() -> No
         weights = np.where(allowed, liked * rng.gamma(2, size=liked.shape), 0)
         return weights / weights.sum(1, keepdims=True)
 
-    p = size_of(draw, 39, 150, "weights", allowed)
-    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
+    p = size_of(draw, 19, 100, "weights", allowed)
+    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
     assert p.mean() < 0.95
 
 

@@ -71,7 +71,7 @@ def test_a_graph_of_blocks_is_above_its_null_and_a_null_graph_is_not() -> None:
     counts = []
     for _ in range(20):
         chance = rng.gamma(1.0, size=(60, 60))
-        found = _one(chance / chance.sum(1, keepdims=True), allowed, "uniform", 40, rng)
+        found = _one(chance / chance.sum(1, keepdims=True), allowed, "rows", 40, rng)
         counts.append(_above(found["singular_value"], found["null_high"], 6))
     assert np.mean(counts) <= 6 * 0.15  # one in twenty is expected; those of one graph vary together
 

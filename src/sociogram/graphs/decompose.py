@@ -13,7 +13,7 @@ DENSE = 1024
 """Up to so many rows and columns all singular values of a matrix at hand are computed; beyond it the leading ones."""
 BESIDE = 10
 """So many vectors more than are wanted go along, so that those that are wanted are told apart sooner."""
-CLOSE = 1e-7
+CLOSE = 1e-6
 """When a singular triplet is found: how far it is from being one, as a share of the largest value."""
 ROOM = 320
 """The most vectors that a search by products may hold."""

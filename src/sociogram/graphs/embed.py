@@ -175,9 +175,9 @@ def _check_apart(residual: np.ndarray, which: str) -> None:
     if len(off):
         place = int(off[0])
         raise InputError(
-            f"dimension={len(residual)}: component {place + 1} of {which} was not found by products (off by {residual[place]:.1e} of "
-            "the largest singular value): it lies too close to its neighbours to have positions of its own. Take a smaller "
-            "dimension; networks.spectrum shows the values"
+            f"dimension={len(residual)}: component {place + 1} of {which} was not found by products (off by "
+            f"{residual[place]:.1e} of the largest singular value): it lies too close to its neighbours to have "
+            "positions of its own. Take a smaller dimension; networks.spectrum shows the values"
         )
 
 

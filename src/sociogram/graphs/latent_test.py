@@ -88,7 +88,8 @@ def latent_position_test(
     that the random graphs have clearer positions than the graph, and the test found differences where there are none.
 
     Misleads: the p-value knows of one kind of noise. Two heads on one text differ in what they do, not by noise, so that nearly
-    all pairs differ with enough tokens: read the distance beside its null.
+    all pairs differ with enough tokens; and what a graph has beyond the dimension counts as noise, of which sharp heads have so
+    much that p is near 1 however they differ. Read the distance beside its null, at several dimensions.
     """
     masks = _checked(graph_a, graph_b, allowed, samples, noise)
     tokens = len(graph_a)

@@ -14,7 +14,8 @@ from torch import Tensor
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.graphs.rerun import Piece, layers_of
 from sociogram.models.attention import AttentionCall, masked_scores, normalised
-from sociogram.models.rows import some_rows
+from sociogram.models.masks import LazyMask
+from sociogram.models.rows import is_plain, some_rows
 from sociogram.watch.access import tensor
 from sociogram.watch.few import is_streamed
 
@@ -137,9 +138,26 @@ class AttentionOperator(LinearOperator):  # type: ignore[misc]
 def _weights(call: AttentionCall, start: int, stop: int) -> tuple[Float[Tensor, "reader sender"], int]:
     """What some readers of a call of one head hear from the sequence's own tokens, and the number of the first of those."""
     with torch.no_grad():
+        if _is_causal(call):
+            return _causal(call, start, stop), 0
         few, first = some_rows(call, start, stop)
         weights, _ = normalised(few, masked_scores(few))
     return weights[0, 0, :, : call.keys - first], first
+
+
+def _is_causal(call: AttentionCall) -> bool:
+    """Whether each query reads all keys up to its own, by dot products alone."""
+    return is_plain(call) and call.sink is None and isinstance(call.mask, LazyMask) and call.mask.rule.to_itself
+
+
+def _causal(call: AttentionCall, start: int, stop: int) -> Float[Tensor, "reader sender"]:
+    """The same weights where only the last keys of a block need a mask at all."""
+    last = call.key.shape[2] - call.query.shape[2] + stop
+    scores = (call.query[0, 0, start:stop] * call.scale) @ call.key[0, 0, :last].T
+    scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+    ahead = torch.ones(stop - start, stop - start, dtype=torch.bool, device=scores.device).triu_(1)
+    scores[:, last - (stop - start) :].masked_fill_(ahead, -torch.inf)
+    return torch.softmax(scores, -1)
 
 
 def _places(block: Block) -> tuple[slice, slice]:

@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from sociogram.graphs.communities import Communities
     from sociogram.graphs.diff import Difference
     from sociogram.graphs.distances import Distances
+    from sociogram.graphs.embedding import Embedding
+    from sociogram.graphs.latent_test import PositionTest
+    from sociogram.graphs.matching import Matching
     from sociogram.graphs.networks import Networks, networks
     from sociogram.graphs.quotient import CommunitySeries
+    from sociogram.graphs.spectrum import Spectrum
     from sociogram.graphs.testing import NullTest
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
@@ -80,6 +84,10 @@ _HOME = {
     "CommunitySeries": "graphs.quotient",
     **dict.fromkeys(("Networks", "networks"), "graphs.networks"),
     "NullTest": "graphs.testing",
+    "Spectrum": "graphs.spectrum",
+    "Embedding": "graphs.embedding",
+    "PositionTest": "graphs.latent_test",
+    "Matching": "graphs.matching",
     "CausalTest": "graphs.causal",
     "to_html": "studio.page",
     "Schedule": "core.schedule",
@@ -113,9 +121,11 @@ __all__ = [
     "Difference",
     "Distances",
     "EditDidNotLand",
+    "Embedding",
     "Flock",
     "Inertia",
     "InputError",
+    "Matching",
     "MemoryLimitError",
     "MissingExtraError",
     "Model",
@@ -123,6 +133,7 @@ __all__ = [
     "Networks",
     "NullTest",
     "Past",
+    "PositionTest",
     "Receipt",
     "Recording",
     "RecordingError",
@@ -130,6 +141,7 @@ __all__ = [
     "Schedule",
     "Selection",
     "SociogramError",
+    "Spectrum",
     "Steered",
     "UnsafeModelError",
     "UnsupportedModelError",

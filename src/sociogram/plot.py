@@ -20,8 +20,7 @@ from sociogram.plot_groups import (
     difference,
     distances,
 )
-
-from sociogram.plot_networks import causal_test, networks, null_test
+from sociogram.plot_networks import causal_test, embedding, networks, null_test, spectrum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +36,14 @@ __all__ = [
     "community_series",
     "difference",
     "distances",
+    "embedding",
     "flock",
     "heads",
     "inertia",
     "moves",
     "networks",
     "null_test",
+    "spectrum",
     "weights",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ import sociogram as sg
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+_NAMED = 40
+"""More tokens than this are not named one by one."""
 
 
 def networks(nets: sg.Networks, statistic: str = "entropy", *, ax: Axes | None = None) -> Axes:
@@ -77,6 +80,97 @@ def causal_test(test: sg.CausalTest, *, ax: Axes | None = None) -> Axes:
     low, high = test.interval
     ax.set_title(f"difference {test.difference:.3g} [{low:.3g}, {high:.3g}], p {test.p:.2g}", fontsize=10)
     return ax
+
+
+def spectrum(result: sg.Spectrum, layer: int | None = None, head: int | None = None, *, ax: Axes | None = None) -> Axes:
+    """The singular values of one graph with its first token and without it, the null's band, and the elbows as marks.
+
+    Args:
+        result: of `networks.spectrum`.
+        layer, head: which graph; where left out, the first that fits.
+        ax: where to draw; a new figure when left out.
+
+    Raises:
+        InputError: no such graph.
+        MissingExtraError: matplotlib is not installed.
+
+    Misleads: an elbow is marked whether or not the scree bends there more than its null does.
+    """
+    ax = _axes(ax, (7.0, 4.2))
+    place, name = _graph_of(result.data, layer, head)
+    data = result.data.isel(graph=place)
+    for side, colour in zip(data["first_token"].values, ("#0072B2", "#D55E00"), strict=False):
+        one = data.sel(first_token=side)
+        number, values = one["value"].values, one["singular_value"].values
+        ax.plot(number, values, "o-", color=colour, markersize=3, linewidth=1, label=f"{side} the first token")
+        if "null_low" in one:
+            ax.fill_between(number, one["null_low"].values, one["null_high"].values, color=colour, alpha=0.2, linewidth=0)
+        row = result.table.iloc[place * len(data["first_token"]) + list(data["first_token"].values).index(side)]
+        marks = [int(i) - 1 for i in row["elbows"]]
+        ax.plot(number[marks], values[marks], "o", color="none", markeredgecolor=colour, markersize=9)
+    ax.set_xlabel("number of the singular value (rings: elbows)")
+    ax.set_ylabel("singular value")
+    ax.legend(frameon=False, fontsize=8)
+    null = f"band: null {result.null!r}, 5 to 95 % of {result.samples} samples" if result.null else "no null"
+    ax.set_title(f"{name}; {null}", fontsize=10)
+    return ax
+
+
+def embedding(
+    result: sg.Embedding,
+    layer: int | None = None,
+    head: int | None = None,
+    *,
+    side: str = "sender",
+    components: tuple[int, int] = (1, 2),
+    ax: Axes | None = None,
+) -> Axes:
+    """The tokens of one graph as points, by two components of their positions.
+
+    Args:
+        result: of `networks.embed`.
+        layer, head: which graph; where left out, the first that fits.
+        side: `"reader"` or `"sender"`.
+        components: which two, numbered from 1.
+        ax: where to draw; a new figure when left out.
+
+    Raises:
+        InputError: no such graph, side or component.
+        MissingExtraError: matplotlib is not installed.
+
+    Misleads: single components mean little where singular values are close; distances over all components do.
+    """
+    if side not in ("reader", "sender"):
+        raise sg.InputError(f'side={side!r}: "reader" or "sender"')
+    if len(components) != 2 or not all(1 <= c <= result.dimension for c in components):
+        raise sg.InputError(f"components={components!r}: two of 1 to {result.dimension}")
+    ax = _axes(ax, (6.0, 5.5))
+    place, name = _graph_of(result.data, layer, head)
+    positions = result.data[side] if "graph" not in result.data[side].dims else result.data[side].isel(graph=place)
+    xy = positions.sel(component=list(components)).values
+    ax.scatter(xy[:, 0], xy[:, 1], s=20, color="#0072B2")
+    if len(xy) <= _NAMED:
+        for point, text in zip(xy, result.data["text"].values, strict=True):
+            ax.annotate(str(text), point, xytext=(4, 3), textcoords="offset points", fontsize=8)
+    ax.set_xlabel(f"component {components[0]}")
+    ax.set_ylabel(f"component {components[1]}")
+    ax.margins(0.12)
+    which = "all graphs" if "graph" not in result.data[side].dims else name
+    ax.set_title(f"{result.method}, {which}: tokens as {side}s, 2 of {result.dimension} components", fontsize=10)
+    return ax
+
+
+def _graph_of(data: Any, layer: int | None, head: int | None) -> tuple[int, str]:
+    """The place of a graph among those of a result, and what it is called."""
+    layers, heads = data["layer"].values, data["head"].values
+    fits = np.flatnonzero(
+        [(layer is None or a == layer) and (head is None or b == head) for a, b in zip(layers, heads, strict=True)]
+    )
+    if not len(fits):
+        raise sg.InputError(f"layer={layer}, head={head}: no such graph in this result")
+    place = int(fits[0])
+    names = [f"{what} {number}" for what, number in (("layer", layers[place]), ("head", heads[place])) if number >= 0]
+    return place, ", ".join(names) or "all layers"
 
 
 def _by_head(

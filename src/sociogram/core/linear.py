@@ -200,7 +200,11 @@ def rank_of_products(products: Float[np.ndarray, "*batch size size"]) -> Float[n
     """`effective_rank` of points of which the inner products are at hand: of all pairs, or of all pairs of their coordinates."""
     values = np.linalg.eigvalsh(products)
     floor = products.shape[-1] * np.finfo(np.float64).eps * values[..., -1:]
-    singular = np.sqrt(np.where(values > floor, values, 0))
+    return rank_of_values(np.sqrt(np.where(values > floor, values, 0)))
+
+
+def rank_of_values(singular: Float[np.ndarray, "*batch size"]) -> Float[np.ndarray, "*batch"]:
+    """`effective_rank` of points of which the singular values are at hand, in any order."""
     total = singular.sum(-1, keepdims=True)
     shares = singular / np.where(total > 0, total, np.nan)
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(-1)

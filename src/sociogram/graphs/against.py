@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.graphs.measures import MEASURES
-from sociogram.graphs.nulls import NULLS, sampler
+from sociogram.graphs.nulls import NULLS
 from sociogram.graphs.source import Batch, Source
 from sociogram.graphs.testing import NullTest, Statistic, judged, sampled
 from sociogram.watch.progress import bar
@@ -43,7 +43,7 @@ def against(
             each sample, on the same tokens; or recordings of the same tokens, one for each sample (and as many).
         samples: how many random graphs stand beside each graph. p-values are never below 1 / (samples + 1).
         seed: of the random numbers; the same seed gives the same numbers.
-        rank: of the latent positions of `"rdpg"`; the second elbow of each graph's singular values when left out.
+        rank: of the latent positions of `"rdpg"`; the second elbow among each graph's first singular values when left out.
 
     Returns:
         For each statistic a test: a table with `z`, its interval and p-values (NaN where the null fixes it), and a plot.
@@ -116,22 +116,10 @@ def _of_samples(
 def _of_graph(
     batch: Batch, index: int, null: str, measures: list[Statistic], samples: int, rng: np.random.Generator, rank: int | None
 ) -> Float[np.ndarray, "measure sample"]:
+    from sociogram.graphs.spectrum import fitted
+
     weights, allowed = batch.weights[index], batch.allowed[index]
-    blocks = None
-    if null == "sbm":
-        from sociogram.graphs.communities import blocks_of
-
-        blocks = blocks_of(weights, seed=int(rng.integers(2**31)))
-    if null == "rdpg" and rank is None:
-        rank = _rank(weights)
-    return sampled(sampler(null, weights, allowed, blocks=blocks, rank=rank), measures, allowed, samples, rng)
-
-
-def _rank(weights: np.ndarray) -> int:
-    from sociogram.graphs.spectrum import elbows
-
-    found = elbows(np.linalg.svd(weights, compute_uv=False))
-    return found[min(1, len(found) - 1)] if found else 1
+    return sampled(fitted(null, weights, allowed, rng, rank), measures, allowed, samples, rng)
 
 
 def _of_recordings(

@@ -10,6 +10,7 @@ import xarray as xr
 
 from sociogram.graphs.grouped import Grouped
 from sociogram.graphs.source import Source
+from sociogram.graphs.spectral import Spectral
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def networks(
 
 
 @final
-class Networks(Grouped):
+class Networks(Grouped, Spectral):
     """Weighted directed graphs between the tokens of one sequence; edge (query, key) leads from sender to reader, key -> query.
 
     Attributes:

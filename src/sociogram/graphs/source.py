@@ -83,7 +83,9 @@ class Source:
         data = self.rec.stack(self.stack).isel(layer=layer)
         if "weights" in data:
             return self.rec._heads(self.stack, layer, data)
-        return int((~data["lse"].isel(query=-1).isnull()).sum()) if "lse" in data else data.sizes["head"]
+        if "attention_sum" in data:
+            return int((~data["attention_sum"].isel(query=-1).isnull()).sum())
+        return data.sizes["head"]
 
     def batches(self) -> Iterator[Batch]:
         """All graphs, in the order of `labels`."""

@@ -18,6 +18,7 @@ from sociogram.models.run import LayerRun
 from sociogram.models.seam import Editor, watching
 from sociogram.models.verify import closings
 from sociogram.watch.account import name_the_gap
+from sociogram.watch.allocator import give_back
 from sociogram.watch.build import StackBuilder, builders
 from sociogram.watch.disk import Disk
 from sociogram.watch.layout import Pieces
@@ -134,6 +135,8 @@ class Running:
         for builder in self.stacks[run.layer.stack]:
             builder.take(run)
         self._check(run)
+        if self.streamer is not None and run.layer == self.anatomy.layers[-1]:
+            give_back(run.before.shape[1])
 
     def _check(self, run: LayerRun) -> None:
         """Stop at the first layer whose account does not close: a picture of it would be wrong.

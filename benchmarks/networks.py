@@ -16,7 +16,7 @@ from benchmarks.report import Table
 TOKENS, LONG = 128, 16_384
 ROUNDS = 3
 PASSAGES = 3
-NULLS = {"positional": 50, "degrees": 50, "rows": 50, "untrained": 20}
+NULLS = {"positional": 40, "degrees": 40, "rows": 40, "untrained": 15}
 """Nulls of the study, and how many samples each."""
 NAMES = {
     "ase": "270 graphs, each by itself (ASE)",

@@ -16,7 +16,7 @@ from benchmarks.report import Table
 TOKENS, LONG = 128, 16_384
 ROUNDS = 3
 PASSAGES = 3
-NULLS = {"positional": 40, "degrees": 40, "rows": 40, "untrained": 15}
+NULLS = {"positional": 40, "degrees": 40, "rows": 40, "untrained": 20}
 """Nulls of the study, and how many samples each."""
 NAMES = {
     "ase": "270 graphs, each by itself (ASE)",
@@ -91,7 +91,7 @@ def _study(quick: bool) -> Table:
         for i in range(passages):
             nets = sg.networks(sg.record(model, torch.tensor(ids[i * tokens : (i + 1) * tokens])))
             tests.append(nets.test_all(null=null, samples=2 if quick else samples))
-        drawn |= {f"{null}: {name}": tests[0][name] for name in ("clustering", "effective_rank", "entropy")}
+        drawn |= {f"{null}: {name}": tests[0][name] for name in ("clustering", "effective_rank", "sender_share")}
         table.rows += [row for name in tests[0] if (row := _row(null, name, [one[name].table for one in tests])) is not None]
     table.notes = [
         f"{passages} texts from Python's documentation. Beyond: p <= 0.05, corrected over the 270 heads by the largest |z| of "

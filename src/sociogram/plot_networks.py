@@ -52,12 +52,13 @@ def null_test(test: sg.NullTest, *, ax: Axes | None = None) -> Axes:
         MissingExtraError: matplotlib is not installed.
     """
     ax = _axes(ax, (5.0, 6.5))
-    limit = float(np.nanquantile(np.abs(test.table["z"].replace([np.inf, -np.inf], np.nan)), 0.98)) or 1.0
+    known = test.table["z"].replace([np.inf, -np.inf], np.nan).dropna().abs()
+    limit = float(known.quantile(0.98)) if len(known) and known.max() > 0 else 1.0
     _by_head(ax, test.table, "z", "PuOr_r", f"z, colours end at ±{limit:.1f}", -limit, limit)
     out = test.table[test.table["p_corrected"] <= 0.05]
     ax.plot(out["head"], out["layer"], "k.", markersize=3)
     title = f"{test.statistic} against {test.null!r}, {test.samples} samples"
-    ax.set_title(f"{title}: {len(out)} of {len(test.table)} stand out (dots, p ≤ 0.05 over all)", fontsize=9)
+    ax.set_title(f"{title}\n{len(out)} of {len(test.table)} stand out (dots, p ≤ 0.05 over all)", fontsize=9)
     return ax
 
 

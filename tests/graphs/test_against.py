@@ -112,6 +112,7 @@ def test_pictures_are_drawn(alice: sg.Recording) -> None:
     assert float(image[4, 2]) == pytest.approx(float(measures.self_share(nets.weights(4, 2), nets.graph(4, 2).allowed[0])))
     found = nets.test("sender_share", samples=3)
     assert "stand out (dots" in found.plot().get_title()
+    assert "0 of 270 stand out" in nets.test("entropy", null="rows", samples=2).plot().get_title()  # fixed: nothing to colour
     with pytest.raises(sg.InputError, match="statistic='beauty': choose one of edges"):
         nets.plot("beauty")
     with pytest.raises(sg.InputError, match='by="head"'):

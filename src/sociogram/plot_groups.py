@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import sociogram as sg
+from sociogram.plot_networks import by_head
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,13 +147,7 @@ def difference(found: sg.Difference, *, ax: Axes | None = None) -> Axes:
     if found.why is not None:
         raise sg.InputError(f"nothing to draw by head: {found.why}")
     ax = _axes(ax, (5.0, 6.5))
-    table = found.graphs.pivot(index="layer", columns="head", values="moved")
-    image = ax.imshow(table.values, aspect="auto", cmap="cividis", vmin=0, interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label=f"share of {found.weight} that moved")
-    ax.set_xticks(range(table.shape[1]), ["all" if str(head) == "-1" else str(head) for head in table.columns])
-    ax.set_yticks(range(0, len(table), max(1, len(table) // 15)), table.index[:: max(1, len(table) // 15)])
-    ax.set_xlabel("head")
-    ax.set_ylabel("layer")
+    by_head(ax, found.graphs, "moved", "cividis", f"share of {found.weight} that moved", 0)
     about = found.edges.attrs
     ax.set_title(f"{about['changed']:,} of {about['pairs']:,} edges changed, by {about['total']:.3g} in all", fontsize=9)
     return ax

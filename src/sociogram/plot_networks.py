@@ -20,12 +20,12 @@ def networks(nets: sg.Networks, statistic: str = "entropy", *, ax: Axes | None =
     """One statistic of every head (rows: layers), of networks by head.
 
     Args:
-        nets: from `sg.networks(rec)`.
+        nets: from `sg.networks(rec)`, by head or by layer.
         statistic: a column of `nets.summary()`.
         ax: where to draw; a new figure when left out.
 
     Raises:
-        InputError: no such statistic, or networks that are not by head.
+        InputError: no such statistic, or networks of all layers together.
         RecordingError: what is needed was not kept.
         MissingExtraError: matplotlib is not installed.
 
@@ -35,7 +35,7 @@ def networks(nets: sg.Networks, statistic: str = "entropy", *, ax: Axes | None =
     table = nets.summary()
     if statistic not in table or statistic in ("layer", "head"):
         raise sg.InputError(f"statistic={statistic!r}: choose one of {', '.join(table.columns[2:])}")
-    _by_head(ax, table, statistic, "cividis", statistic)
+    by_head(ax, table, statistic, "cividis", statistic)
     ax.set_title(f"{statistic} of {len(table)} networks of {nets.source.weight}", fontsize=10)
     return ax
 
@@ -44,19 +44,19 @@ def null_test(test: sg.NullTest, *, ax: Axes | None = None) -> Axes:
     """How far each head's statistic is from its null, in the null's deviations; a dot where it stands out over all heads.
 
     Args:
-        test: from `nets.test(...)`, of networks by head.
+        test: from `nets.test(...)`.
         ax: where to draw; a new figure when left out.
 
     Raises:
-        InputError: a test of networks that are not by head.
+        InputError: a test of networks of all layers together.
         MissingExtraError: matplotlib is not installed.
     """
     ax = _axes(ax, (5.0, 6.5))
     known = test.table["z"].replace([np.inf, -np.inf], np.nan).dropna().abs()
     limit = float(known.quantile(0.98)) if len(known) and known.max() > 0 else 1.0
-    _by_head(ax, test.table, "z", "PuOr_r", f"z, colours end at ±{limit:.1f}", -limit, limit)
+    by_head(ax, test.table, "z", "PuOr_r", f"z, colours end at ±{limit:.1f}", -limit, limit)
     out = test.table[test.table["p_corrected"] <= 0.05]
-    ax.plot(out["head"], out["layer"], "k.", markersize=3)
+    ax.plot(out["head"].clip(lower=0), out["layer"], "k.", markersize=3)
     title = f"{test.statistic} against {test.null!r}, {test.samples} samples"
     ax.set_title(f"{title}\n{len(out)} of {len(test.table)} stand out (dots, p ≤ 0.05 over all)", fontsize=9)
     return ax
@@ -174,17 +174,21 @@ def _graph_of(data: Any, layer: int | None, head: int | None) -> tuple[int, str]
     return place, ", ".join(names) or "all layers"
 
 
-def _by_head(
+def by_head(
     ax: Axes, table: pd.DataFrame, column: str, colours: str, label: str, low: float | None = None, high: float | None = None
 ) -> None:
-    """A column of a table with layers and heads as an image; layers without messages are white."""
-    if (table["head"] < 0).any():
-        raise sg.InputError('this picture has a cell for each head: make the networks with by="head"')
-    values = np.full((int(table["layer"].max()) + 1, int(table["head"].max()) + 1), np.nan)
-    values[table["layer"], table["head"]] = table[column].astype(float)
+    """A column of a table with layers and heads as an image; white where there is none, one column where heads are together."""
+    if (table["layer"] < 0).any():
+        raise sg.InputError('this picture has a row for each layer: make the networks with by="head" or by="layer"')
+    together = bool((table["head"] < 0).all())
+    heads = table["head"] * 0 if together else table["head"]
+    values = np.full((int(table["layer"].max()) + 1, int(heads.max()) + 1), np.nan)
+    values[table["layer"], heads] = table[column].astype(float)
     image = ax.imshow(values, aspect="auto", cmap=colours, interpolation="nearest", vmin=low, vmax=high)
     ax.figure.colorbar(image, ax=ax, label=label)
     ax.set_xlabel("head")
+    if together:
+        ax.set_xticks([0], ["all"])
     ax.set_ylabel("layer")
 
 

@@ -69,6 +69,9 @@ def test_json_has_a_row_for_each_graph(inside) -> None:  # type: ignore[no-untyp
         (["--out", "table.txt"], "name a file that ends in .csv or .html"),
         (["--out", "nowhere/table.csv"], "there is no folder nowhere"),
         (["--threshold", "-1"], "threshold=-1.0: a number from 0 up"),
+        (["--weight", "toward"], "--weight toward and --toward go together"),
+        (["--toward", " Paris"], "--weight toward and --toward go together"),
+        (["--stream", "--null", "rows"], "--stream --null: random graphs are compared with all edges"),
     ],
 )
 def test_wrong_usage_is_one_clear_line(inside, args: list[str], words: str) -> None:  # type: ignore[no-untyped-def]
@@ -76,3 +79,27 @@ def test_wrong_usage_is_one_clear_line(inside, args: list[str], words: str) -> N
     assert code == 2
     assert out == ""
     assert words in " ".join(err.split())
+
+
+def test_a_token_to_go_towards_is_named(inside, smollm: sg.Model) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = inside("networks", SENTENCE, "--by", "all", "--weight", "toward", "--toward", " sea", "--json")
+    assert code == 0
+    table = sg.networks(sg.record(smollm, SENTENCE), "toward", by="all", toward=" sea").summary()
+    assert json.loads(out)[0]["weighted_density"] == pytest.approx(float(table["weighted_density"].iloc[0]), rel=1e-4)
+
+
+def test_a_long_text_is_told_of_stream_whose_sums_agree(inside, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = inside("networks", SENTENCE, "--stream", "--json")
+    dense = json.loads(inside("networks", SENTENCE, "--json")[1])
+    assert code == 0
+    for row, whole in zip(json.loads(out), dense, strict=True):
+        assert row["clustering"] is None
+        for name in ("entropy", "distance", "self_share", "sink_share", "sender_share"):
+            assert row[name] == pytest.approx(whole[name], abs=1e-5)
+    said = inside("networks", SENTENCE, "--stream")[1]
+    assert "entropy" in said
+    assert "n/a" not in said
+    monkeypatch.setattr("sociogram.watch.keep.allowed_bytes", lambda limit: 1000)
+    code, _, err = inside("networks", SENTENCE)
+    assert code == 1
+    assert "On the command line that is --stream" in " ".join(err.split())

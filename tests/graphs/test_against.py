@@ -115,6 +115,7 @@ def test_pictures_are_drawn(alice: sg.Recording) -> None:
     assert "0 of 270 stand out" in nets.test("entropy", null="rows", samples=2).plot().get_title()  # fixed: nothing to colour
     with pytest.raises(sg.InputError, match="statistic='beauty': choose one of edges"):
         nets.plot("beauty")
-    with pytest.raises(sg.InputError, match='by="head"'):
-        sg.networks(alice, by="layer").plot()
+    assert sg.networks(alice, by="layer").plot().get_images()[0].get_array().shape == (30, 1)
+    with pytest.raises(sg.InputError, match='by="head" or by="layer"'):
+        sg.networks(alice, by="all").plot()
     assert "difference" in nets.causal_test([(3, 1)], samples=5).plot().get_title()

@@ -10,6 +10,7 @@ import sociogram as sg
 from sociogram import edits
 from sociogram.graphs.causal import CausalTest
 from sociogram.graphs.targets import targets_of
+from tests.watch.conftest import tiny
 
 
 def kl(plain: torch.Tensor, other: torch.Tensor) -> float:
@@ -75,6 +76,22 @@ def test_an_encoder_s_effect_is_how_far_its_output_moved(encoded: sg.Recording) 
     found = sg.networks(encoded).causal_test([(2, 4)], samples=3, query=2)
     assert found.unit == "relative move"
     assert 0 < found.effect < 2
+
+
+def test_the_output_is_read_in_the_main_stack() -> None:
+    """Encoder heads are muted, and what is read is a decoder's token; a classifier's output is read whole."""
+    rec = tiny("t5")
+    assert rec.model is not None
+    decoder = rec.dataset.sizes["query"]
+    found = sg.networks(rec, stack="encoder").causal_test([(0, 1)], samples=1)
+    assert found.query == decoder - 1
+    plain = rec.model.hf(**rec.inputs).logits[0, -1].detach()
+    with sg.steer(rec.model, edits.mute(layer=0, head=1, stack="encoder")) as steered:
+        other = steered.logits(dict(rec.inputs))[-1]
+    assert found.effect == pytest.approx(kl(plain, other), rel=1e-3, abs=1e-9)
+    seen = sg.networks(tiny("vit")).causal_test([(1, 0)], samples=2)
+    assert seen.unit == "relative move"
+    assert 0 < seen.effect < 1
 
 
 def test_intervals_and_p_by_hand() -> None:

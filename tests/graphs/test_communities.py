@@ -225,7 +225,7 @@ def test_the_statistic_takes_many_graphs_and_the_mask_of_one() -> None:
     assert [low, high] == [divided(graph, allowed, "degrees", 1.0, 0)[1] for graph in graphs]
     assert modularity(graphs[:1, :1, :1], allowed[:1, :1])[0] != modularity(graphs[:1, :1, :1], allowed[:1, :1])[0]  # NaN
     zeros = np.zeros((5, 5))
-    np.testing.assert_array_equal(blocks_of(zeros), np.zeros(5))
+    np.testing.assert_array_equal(blocks_of(zeros, np.ones((5, 5), bool)), np.zeros(5))
     assert within(np.zeros((2, 2)), np.array([0, 1])) == 0
     assert without_self(np.eye(3)).sum() == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,7 +193,23 @@ def test_what_has_no_products_is_refused() -> None:
     with pytest.raises(sg.RecordingError, match="matching needs the weights of both graphs"):
         networks(rec).match((0, 0), (0, 1))
     alone = sg.Recording(rec.tree, inputs=rec.inputs)
-    with pytest.raises(sg.RecordingError, match="the model is run once more"):
+    with pytest.raises(sg.RecordingError, match="runs the model again: open the recording with"):
         networks(alone).operator(0, 0)
     with pytest.raises(sg.InputError, match="no head 9"):
         networks(rec).operator(0, 9)
+
+
+def test_a_steered_run_is_run_again_under_its_edits_or_not_at_all(smollm: sg.Model, tmp_path: Path) -> None:
+    text = "The Eiffel Tower is located in the city of"
+    with sg.steer(smollm, sg.edits.cut(layer=5, head=3, key=0, query=slice(1, None))) as steered:
+        streamed, dense = steered.record(text, keep="stream"), steered.record(text)
+    operator = sg.networks(streamed).operator(5, 3)
+    found = operator @ np.eye(10)
+    assert not found[1:, 0].any()
+    np.testing.assert_allclose(found, sg.networks(dense).weights(5, 3), atol=1e-5)
+    streamed.save(tmp_path / "steered.zarr")
+    again = sg.open_recording(tmp_path / "steered.zarr", smollm)
+    with pytest.raises(sg.RecordingError, match="edits acted in this run, which a recording opened from disk does not hold"):
+        sg.networks(again).operator(5, 3)
+    with pytest.raises(sg.RecordingError, match=r"runs the model again: open the recording with sg.open_recording\(path, model"):
+        sg.networks(sg.open_recording(tmp_path / "steered.zarr")).operator(5, 3)

@@ -207,6 +207,22 @@ def test_tokens_that_xml_cannot_write_are_replaced(smollm: sg.Model, tmp_path: P
     assert len(nx.read_graphml(tmp_path / "odd.graphml")) == len(nets.tokens)
 
 
+def test_nothing_is_asked_of_no_tokens(smollm: sg.Model) -> None:
+    with pytest.raises(sg.InputError, match="drop_first=True: there is one token"):
+        sg.networks(sg.record(smollm, torch.tensor([5])), drop_first=True)
+
+
+def test_a_threshold_above_all_leaves_tokens_without_edges(alice: sg.Recording) -> None:
+    nets = sg.networks(alice, threshold=2)
+    table = nets.summary()
+    assert table["edges"].eq(0).all()
+    assert table["kept_share"].eq(0).all()
+    assert table[["entropy", "distance", "self_share"]].isna().all().all()
+    tokens = nets.token_table(3, 2, betweenness=True)
+    np.testing.assert_allclose(tokens["pagerank"], 1 / 16)
+    np.testing.assert_allclose(nets.layered().rollout().values, np.eye(16))
+
+
 def test_a_graph_of_one_token_has_numbers_or_none(smollm: sg.Model) -> None:
     rec = sg.record(smollm, torch.tensor([5]))
     table = sg.networks(rec).summary()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sociogram.cli.screen import console, opened, table
+from sociogram.cli.screen import check_out, console, opened, table, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +38,7 @@ def diff(
     sides = [sg.networks(rec, weight, by=by, drop_first=drop_first) for rec in _recordings([one, other], model or [])]
     found = sides[0].diff(sides[1], top=top)
     if out is not None:
-        _write(out, found.statistics)
+        write(out, found.statistics.to_csv(index=False))
     if as_json:
         typer.echo(_document(found, top))
         return
@@ -51,10 +50,7 @@ def diff(
 def _check(out: Path | None, model: list[str] | None) -> None:
     import sociogram as sg
 
-    if out is not None and out.suffix != ".csv":
-        raise sg.InputError(f"--out {out}: name a file that ends in .csv")
-    if out is not None and not out.parent.is_dir():
-        raise sg.InputError(f"--out {out}: there is no folder {out.parent}")
+    check_out(out, ".csv")
     if len(model or ()) > 2:
         raise sg.InputError(f"--model is given {len(model or ())} times; give one for both recordings, or one for each")
 
@@ -116,12 +112,3 @@ def _document(found: Difference, top: int) -> str:
 
     content = {"statistics": rows(found.largest(top)), "edges": rows(found.edges), "why": found.why, **found.edges.attrs}
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
-
-
-def _write(out: Path, statistics: pd.DataFrame) -> None:
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        statistics.to_csv(part, index=False)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)

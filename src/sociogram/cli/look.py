@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sociogram.cli.screen import console, opened, prompt, table
+from sociogram.cli.screen import console, opened, prompt, recorded, table
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from sociogram import Model, Recording
+    from sociogram import Recording
 
 LONG = 200
 EDGE = 20
@@ -67,7 +67,7 @@ def look(
             "--stream --toward --html: the page of a streamed recording has messages and attention only; "
             "leave out --toward or --html"
         )
-    rec = _recorded(opened(model), content, generate, stream, top, weight)
+    rec = recorded(opened(model), content, weight=weight, stream=stream, top=top, generate=generate)
     reader: int | str = int(token) if token.lstrip("-").isdigit() else token
     edges = rec.edges(weight, top=top, layer=layer, head=head, query=reader, drop_first=drop_first, toward=toward)
     if save is not None:
@@ -84,22 +84,6 @@ def look(
     for file_written in (html, png):
         if file_written is not None:
             typer.echo(f"wrote {file_written} ({file_written.stat().st_size / 1e6:.1f} MB)")
-
-
-def _recorded(model: Model, content: str, generate: int, stream: bool, top: int, weight: str) -> Recording:
-    """One run; of a text too long for a dense recording the error says what to do on the command line."""
-    import sociogram as sg
-
-    if stream:
-        by = "attention" if weight == "attention" else "message"
-        return sg.record(model, content, keep="stream", top=top, by=by, generate=generate)
-    try:
-        return sg.record(model, content, generate=generate)
-    except sg.MemoryLimitError as error:
-        raise sg.MemoryLimitError(
-            f"{error} On the command line that is --stream: it keeps the --top strongest messages of each reader and head, "
-            "and sums of all."
-        ) from error
 
 
 def _is_streamed(rec: Recording) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sociogram.cli.screen import console, opened, prompt, table
+from sociogram.cli.screen import check_out, console, opened, prompt, recorded, table, write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,21 +33,33 @@ def networks(
     file: Annotated[Path | None, typer.Option("--file", help="Read the prompt from a file.", dir_okay=False)] = None,
     model: Annotated[str, typer.Option("--model", help="A known name, hub id, folder or .gguf file.")] = "smollm2-135m",
     by: Annotated[str, typer.Option("--by", help="One graph per head, per layer, or one for all.")] = "head",
-    weight: Annotated[str, typer.Option("--weight", help="What an edge weighs: attention, message, contribution.")] = "attention",
+    weight: Annotated[
+        str, typer.Option("--weight", help="What an edge weighs: attention, message, contribution, toward.")
+    ] = "attention",
+    toward: Annotated[str | None, typer.Option("--toward", help="The token that weight toward is about, as ' Paris'.")] = None,
     drop_first: Annotated[bool, typer.Option("--drop-first", help="Leave out the first token, a sink.")] = False,
     threshold: Annotated[float, typer.Option("--threshold", help="Leave out edges of this weight or less.")] = 0.0,
     null: Null = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many random graphs beside each.")] = 200,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="For long texts: what the sums of each head say, without tokens x tokens.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write a .csv, or a page (.html).", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Statistics of a prompt's attention as weighted directed graphs, and which of them no null model explains."""
     content = prompt(text, file)
-    _check_out(out)
+    check_out(out, ".csv", ".html")
     import sociogram as sg
 
-    rec = sg.record(opened(model), content)
-    graphs = sg.networks(rec, weight, by=by, drop_first=drop_first, threshold=threshold)
+    if (weight == "toward") != (toward is not None):
+        raise sg.InputError("--weight toward and --toward go together: --weight toward --toward ' Paris'")
+    if stream and null is not None:
+        raise sg.InputError(
+            "--stream --null: random graphs are compared with all edges, which a streamed recording does not keep"
+        )
+    rec = recorded(opened(model), content, weight=weight, stream=stream, top=1)
+    graphs = sg.networks(rec, weight, by=by, drop_first=drop_first, threshold=threshold, toward=toward)
     numbers = graphs.summary()
     statistics = [name for name in numbers.columns if name not in LEFT_OUT and numbers[name].notna().any()]
     tests = graphs.test_all(null=null, samples=samples) if null else {}
@@ -62,17 +74,6 @@ def networks(
     _print(graphs, numbers, statistics, null, samples)
     if out is not None:
         console().print(f"written: {out}", markup=False, soft_wrap=True)
-
-
-def _check_out(out: Path | None) -> None:
-    import sociogram as sg
-
-    if out is None:
-        return
-    if out.suffix not in (".csv", ".html"):
-        raise sg.InputError(f"--out {out}: name a file that ends in .csv or .html")
-    if not out.parent.is_dir():
-        raise sg.InputError(f"--out {out}: there is no folder {out.parent}")
 
 
 def _print(graphs: Networks, numbers: pd.DataFrame, statistics: list[str], null: str | None, samples: int) -> None:
@@ -90,8 +91,9 @@ def _print(graphs: Networks, numbers: pd.DataFrame, statistics: list[str], null:
     if null:
         columns += [("beyond", "right"), ("alone", "right"), ("farthest", "left")]
     screen.print(table(columns, [_row(numbers, name, bool(null)) for name in statistics]))
-    if not all(numbers[name].notna().all() for name in ("reciprocity", "weighted_density")):
-        screen.print("[dim]reciprocity or weighted density: n/a, fixed by the mask or the softmax[/dim]")
+    fixed = [name for name in ("reciprocity", "weighted_density") if name not in statistics]
+    if fixed and "weights" in graphs.source.rec.dataset:
+        screen.print(f"[dim]n/a, fixed by the mask or the softmax: {', '.join(fixed)}[/dim]")
     if null:
         screen.print(
             f"[dim]beyond the {null} null: graphs with p <= 0.05, corrected over all graphs; alone: without correction, "
@@ -142,9 +144,4 @@ def _write(out: Path, graphs: Networks, numbers: pd.DataFrame, statistics: list[
             f"{graphs.source.weight} between {len(graphs.tokens)} tokens, {len(graphs)} graphs by {graphs.source.by}.{against}"
         )
         text = grids_page(f"Networks of {graphs.source.rec.tree.attrs['model']}", intro, numbers, shown, "p " if null else None)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    write(out, text)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
-    from sociogram import Model
+    from sociogram import Model, Recording
 
 _PLAIN = str.maketrans(
     {
@@ -134,6 +137,22 @@ def opened(name: str) -> Model:
     return model
 
 
+def recorded(model: Model, content: str, *, weight: str, stream: bool, top: int, generate: int = 0) -> Recording:
+    """One run, dense or streamed; of a text too long for a dense recording the error says what to do on the command line."""
+    import sociogram as sg
+
+    if stream:
+        by = "attention" if weight == "attention" else "message"
+        return sg.record(model, content, keep="stream", top=top, by=by, generate=generate)
+    try:
+        return sg.record(model, content, generate=generate)
+    except sg.MemoryLimitError as error:
+        raise sg.MemoryLimitError(
+            f"{error} On the command line that is --stream: it keeps the strongest messages of each reader and head, "
+            "and sums of all."
+        ) from error
+
+
 def _say_if_a_file(text: str) -> None:
     """A text that is the name of a file is taken as a text; who meant the file is told how to say so."""
     from pathlib import Path
@@ -168,3 +187,29 @@ def prompt(text: str | None, file: Any) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"{file or 'standard input'} is no UTF-8 text: {error}") from error
     return content.removesuffix("\n") if file is not None or text == "-" else content
+
+
+def check_out(out: Path | None, *kinds: str) -> None:
+    """Refuse a file that could not be written, before any work is done.
+
+    Raises:
+        InputError: another ending, or no such folder.
+    """
+    from sociogram import InputError
+
+    if out is None:
+        return
+    if out.suffix not in kinds:
+        raise InputError(f"--out {out}: name a file that ends in {' or '.join(kinds)}")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}")
+
+
+def write(out: Path, text: str) -> None:
+    """Write a file that is whole or not there: an older one is replaced once the new one is complete."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 
 from sociogram.core.errors import InputError, RecordingError
+from sociogram.graphs.asked import check_count
 from sociogram.graphs.measures import MEASURES
 from sociogram.graphs.nulls import NULLS
 from sociogram.graphs.source import Batch, Source
@@ -56,8 +57,7 @@ def against(
     expectation are fitted to the very graph that they judge, which makes them a little too much like it (conservative).
     `p_corrected` is over the graphs of one statistic, not over statistics.
     """
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples={samples!r}: a whole number from 1 up")
+    check_count("samples", samples)
     measures = list(statistics.values())
     if not isinstance(null, str):
         values, numbers = _values(networks.source, measures), _of_recordings(networks, list(null), measures)

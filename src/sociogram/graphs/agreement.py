@@ -12,6 +12,8 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import check_count, picture
+from sociogram.graphs.distances import names_of
 from sociogram.graphs.information import TRIVIAL, all_information, entropy, expected_information
 
 if TYPE_CHECKING:
@@ -65,10 +67,7 @@ class Agreement:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """The matrix as a picture; see `sg.plot.agreement`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").agreement(self, ax=ax)
-        return drawn
+        return picture("agreement", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many pairs agree more than shuffled labels do."""
@@ -221,15 +220,11 @@ def _mirrored(values: np.ndarray) -> np.ndarray:
 
 
 def _matrix(values: np.ndarray, labels: xr.DataArray) -> xr.DataArray:
-    names = [
-        f"{layer}" if head < 0 else f"{layer}.{head}"
-        for layer, head in zip(labels["layer"].values, labels["head"].values, strict=True)
-    ]
+    names = names_of(pd.DataFrame({name: labels[name].values for name in ("layer", "head")}))
     return xr.DataArray(values, dims=("graph", "other"), coords={"graph": names, "other": names})
 
 
 def _check(null: str, samples: int) -> None:
     if null not in NULLS:
         raise InputError(f"null={null!r}: choose one of {', '.join(NULLS)}")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples={samples!r}: a whole number from 1 up")
+    check_count("samples", samples)

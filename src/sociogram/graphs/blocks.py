@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import check_count, picture
 from sociogram.graphs.block_fit import Fit, fitted
 from sociogram.graphs.measures import without_self
 from sociogram.graphs.nulls import degrees, even
@@ -63,10 +64,7 @@ class Blocks:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """The weights with tokens ordered by block; see `sg.plot.blocks`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").blocks(self, ax=ax)
-        return drawn
+        return picture("blocks", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many blocks, how much they explain, and how sure the number is."""
@@ -204,6 +202,5 @@ def _check(blocks: int | Sequence[int] | None, base: str, likelihood: str, resta
         raise InputError(f"base={base!r}: choose one of {', '.join(BASES)}")
     if likelihood not in LIKELIHOODS:
         raise InputError(f"likelihood={likelihood!r}: choose one of {', '.join(LIKELIHOODS)}")
-    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
-        raise InputError(f"restarts={restarts!r}: a whole number from 1 up")
+    check_count("restarts", restarts)
     return numbers

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sociogram.core.errors import InputError, RecordingError
+from sociogram.graphs.asked import check_count, picture
 from sociogram.graphs.targets import targets_of
 from sociogram.models.examine import forward_arguments
 from sociogram.models.model import Model
@@ -36,7 +37,7 @@ class CausalTest:
 
     Attributes:
         effect: of the chosen parts: KL(plain || muted) in nats of the next token at the reader; of a model without next tokens
-            how far its last hidden state moved there, over its norm.
+            how far what it gives out there (or for all tokens together) moved, over its norm.
         controls: the same of each set of controls.
         table: one row per set: `set` ("chosen" or "control"), `parts`, `effect`.
         unit: "KL, nats" or "relative move".
@@ -71,10 +72,7 @@ class CausalTest:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """The controls' effects as a histogram, the chosen parts' as a line; see `sg.plot.causal_test`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").causal_test(self, ax=ax)
-        return drawn
+        return picture("causal_test", self, ax=ax)
 
     def __repr__(self) -> str:
         """Effect, controls and what they support."""
@@ -105,7 +103,7 @@ def causal_test(
             choice. `"random"`: any other head or token, or edge of its layer.
         samples: how many sets of controls.
         seed: of the random numbers.
-        query: the token at which the output is read.
+        query: the token of the main stack at which the output is read (an output of all tokens together is read whole).
 
     Returns:
         The effects, their difference with an interval, and a p-value.
@@ -125,9 +123,8 @@ def causal_test(
         raise RecordingError("causal_test() compares with the plain model, and this recording is of a steered run")
     if control not in CONTROLS:
         raise InputError(f"control={control!r}: choose one of {', '.join(CONTROLS)}")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples={samples!r}: a whole number from 1 up")
-    reader = rec.find("query", query, stack=networks.source.stack)
+    check_count("samples", samples)
+    reader = rec.find("query", query)
     targets = targets_of(networks, what, reader)
     rng = np.random.default_rng(seed)
     measure = _Effect(rec.model, dict(rec.inputs), reader)
@@ -172,4 +169,5 @@ class _Effect:
     def _run(self, model: Model, editors: Sequence[Editor]) -> Tensor:
         arguments = forward_arguments(model.hf, self.inputs)
         with torch.no_grad(), watching(model.hf, [], editors):
-            return shown(model.hf(**arguments))[0, self.reader].double().cpu()
+            value = shown(model.hf(**arguments))[0].double().cpu()
+        return value[self.reader] if value.ndim > 1 else value

@@ -63,20 +63,28 @@ def token_table(
 
 
 def pagerank(weights: Float[np.ndarray, "query key"], damping: float = DAMPING) -> Float[np.ndarray, " token"]:
-    """The share of time that a walk from reader to sender spends at each token (Page et al. 1999); sums to 1."""
-    from scipy.sparse import csr_matrix
-    from sknetwork.ranking import PageRank
+    """The share of time that a walk from reader to sender spends at each token (Page et al. 1999); sums to 1.
 
-    ranks = PageRank(damping_factor=damping, solver="bicgstab", tol=1e-12).fit_predict(csr_matrix(weights))
-    return np.asarray(ranks, np.float64)
+    From a token that hears nobody (after a threshold) the walk goes on anywhere.
+    """
+    import networkx as nx
+
+    graph = nx.from_numpy_array(weights, create_using=nx.DiGraph)
+    ranks = nx.pagerank(graph, alpha=damping, tol=1e-12, max_iter=10_000)
+    return np.array([ranks[i] for i in range(len(weights))])
 
 
 def hubs_and_authorities(
     weights: Float[np.ndarray, "query key"],
 ) -> tuple[Float[np.ndarray, " token"], Float[np.ndarray, " token"]]:
-    """Leading left and right singular vectors, each scaled to sum 1: who listens to authorities, who is heard by hubs."""
-    left, _, right = np.linalg.svd(weights)
+    """Leading left and right singular vectors, each scaled to sum 1: who listens to authorities, who is heard by hubs.
+
+    NaN in a graph without edges.
+    """
+    left, values, right = np.linalg.svd(weights)
     hub, authority = np.abs(left[:, 0]), np.abs(right[0])
+    if values[0] == 0:
+        return np.full(len(hub), np.nan), np.full(len(hub), np.nan)
     return hub / hub.sum(), authority / authority.sum()
 
 

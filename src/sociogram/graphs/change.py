@@ -11,8 +11,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from sociogram.core.errors import InputError, RecordingError
+from sociogram.graphs.asked import check_count, picture, shares_of
 from sociogram.graphs.diff import QUESTION, check_same_tokens
-from sociogram.graphs.distances import everything, names_of, readers_with_choice, shares_of
+from sociogram.graphs.distances import everything, names_of, readers_with_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,10 +66,7 @@ class Change:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """The change of every step, unusual ones marked; see `sg.plot.change`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").change(self, ax=ax)
-        return drawn
+        return picture("change", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many steps, the largest, and how many are unusual."""
@@ -103,8 +101,7 @@ def change(
     """
     if over is not None and (others is not None or over not in OVER):
         raise InputError(f"over={over!r}: choose one of {', '.join(OVER)}, and leave it out where others are given")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples={samples!r}: a whole number from 1 up")
+    check_count("samples", samples)
     if over == "steps":
         return _over_steps(networks, samples, seed)
     series, names, readers = _layers(networks) if others is None else _recordings(networks, list(others))

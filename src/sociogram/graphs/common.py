@@ -12,8 +12,9 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import picture, ratio, shares_of
 from sociogram.graphs.diff import QUESTION
-from sociogram.graphs.distances import BY_READER, by_reader, names_of, readers_with_choice, shares_of
+from sociogram.graphs.distances import BY_READER, by_reader, names_of, readers_with_choice
 from sociogram.graphs.parts import decomposed
 from sociogram.graphs.source import Batch
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Texts = Float[np.ndarray, "prompt head query key"]
 Mask = Bool[np.ndarray, "head query key"]
 
+TINY = 1e-12
+"""Less than this is no variance and no information."""
 EVEN_SHARE = 1e-3
 """A predicted pattern is mixed with this much of an even one, so that what was never seen is unlikely and not impossible."""
 
@@ -105,10 +108,7 @@ class Common:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Where the variance lies, layer by layer; see `sg.plot.common`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").common(self, ax=ax)
-        return drawn
+        return picture("common", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many prompts, cut to what, and what is common to them."""
@@ -179,11 +179,11 @@ def scored(
     crossed, alone = (_mean(-(shares * log).sum(-1), heard) for log in logs)
     even = _mean(np.broadcast_to(np.log(np.maximum(count[..., 0], 1)), heard.shape), heard)
     return {
-        "explained": 1 - _ratio(np.square(own - guess).sum(over), np.square(own).sum(over)),
+        "explained": 1 - ratio(np.square(own - guess).sum(over), np.square(own).sum(over), TINY),
         "cross_entropy": crossed,
         "even_entropy": even,
         "own_entropy": alone,
-        "predicted": _ratio(even - crossed, even - alone),
+        "predicted": ratio(even - crossed, even - alone, TINY),
     }
 
 
@@ -197,12 +197,7 @@ def _about_row(weights: Texts, choice: Mask) -> Texts:
 
 def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Mean over prompts and readers that count."""
-    return _ratio(np.where(counted, values, 0.0).sum((0, 2)), counted.sum((0, 2)))
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    whole = np.asarray(whole, np.float64)
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 1e-12))
+    return ratio(np.where(counted, values, 0.0).sum((0, 2)), counted.sum((0, 2)))
 
 
 def _layers(networks: Sequence[Networks], length: int) -> Iterator[tuple[Texts, Mask, pd.DataFrame]]:

@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import check_count, picture
 from sociogram.graphs.leiden import best_groups, merged, ordered, within
 from sociogram.graphs.measures import without_self
 from sociogram.graphs.nulls import NULLS, degrees, even, positional, sampler
@@ -95,10 +96,7 @@ class Communities:
 
     def plot(self, level: int = 1, *, ax: Axes | None = None) -> Axes:
         """The weights with tokens ordered by community; see `sg.plot.communities`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").communities(self, level, ax=ax)
-        return drawn
+        return picture("communities", self, level, ax=ax)
 
     def __repr__(self) -> str:
         """How many communities at each level, and how far the first is from its null."""
@@ -215,9 +213,9 @@ def modularity(
     return np.array(found, np.float64).reshape(weights.shape[:-2])
 
 
-def blocks_of(weights: Weights, *, resolution: float = 1.0, seed: int = 0) -> Labels:
-    """The community of each token by Leiden on directed modularity (Leicht & Newman 2008), largest first."""
-    return divided(weights, np.ones(weights.shape, bool), "sums", resolution, seed)[0]
+def blocks_of(weights: Weights, allowed: Allowed, *, seed: int = 0) -> Labels:
+    """The communities that the null `"sbm"` keeps the weight between: beyond what tokens hear and tell in all, on the mask."""
+    return divided(weights, allowed, "degrees", 1.0, seed)[0]
 
 
 def partitions(networks: Networks, *, resolution: float = 1.0, expected: str = "degrees", seed: int = 0) -> xr.DataArray:
@@ -273,8 +271,7 @@ def _check(levels: int | None, null: str | None, samples: int) -> None:
     known = [name for name in NULLS if name != "rdpg"]
     if null is not None and null not in known:
         raise InputError(f"null={null!r}: choose one of {', '.join(known)}, or None for none")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples={samples!r}: a whole number from 1 up")
+    check_count("samples", samples)
 
 
 def check_division(resolution: float, expected: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import check_count, picture
 from sociogram.watch.few import is_streamed
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ class Difference:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Layers by heads, coloured by how much of the weight moved; see `sg.plot.difference`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").difference(self, ax=ax)
-        return drawn
+        return picture("difference", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many edges changed and how much, or why that cannot be said."""
@@ -185,8 +183,7 @@ def _together(one: Networks, other: Networks) -> Iterator[tuple[Batch, Batch]]:
 
 
 def _check(one: Networks, other: Networks, top: int) -> None:
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise InputError(f"top={top!r}: a whole number from 1 up")
+    check_count("top", top)
     for name in QUESTION:
         a, b = getattr(one.source, name), getattr(other.source, name)
         if a != b:

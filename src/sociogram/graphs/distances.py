@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import picture, shares_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,10 +85,7 @@ class Distances:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """The matrix as a picture; see `sg.plot.distances`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").distances(self, ax=ax)
-        return drawn
+        return picture("distances", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many graphs, and what the distance is."""
@@ -163,12 +161,6 @@ def by_reader(one: Rows, other: OtherRows, metric: str) -> Float[np.ndarray, "*m
     hears, hears_there = one.any(-1), other.any(-1)
     found = BY_READER[metric](one, other)
     return np.asarray(np.where(hears & hears_there, found, np.where(hears | hears_there, 1.0, 0.0)))
-
-
-def shares_of(weights: Rows) -> Rows:
-    """Rows as shares of their sums; rows of zeros stay."""
-    sums = weights.sum(-1, keepdims=True)
-    return np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
 
 
 def names_of(labels: pd.DataFrame) -> list[str]:

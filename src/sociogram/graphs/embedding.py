@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import picture
 from sociogram.graphs.matrices import place_of
 
 if TYPE_CHECKING:
@@ -111,10 +112,7 @@ class Embedding:
         ax: Axes | None = None,
     ) -> Axes:  # fmt: skip
         """The tokens of one graph as points; see `sg.plot.embedding`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").embedding(self, layer, head, side=side, components=components, ax=ax)
-        return drawn
+        return picture("embedding", self, layer, head, side=side, components=components, ax=ax)
 
     def __repr__(self) -> str:
         """Method, dimension, how many graphs and tokens."""

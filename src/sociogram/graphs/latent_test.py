@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError, RecordingError
+from sociogram.graphs.asked import check_count
 from sociogram.graphs.matrices import streamed
 from sociogram.graphs.nulls import FLOOR, even, with_rows_of
 from sociogram.graphs.positions import adjacency, procrustes_distance
@@ -146,8 +147,7 @@ def _checked(a: Weights, b: Weights, allowed: Mask | tuple[Mask, Mask] | None, s
     for name, graph in (("graph_a", a), ("graph_b", b)):
         if not np.isfinite(graph).all() or (graph < 0).any():
             raise InputError(f"{name}: weights are finite and not negative")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples={samples!r}: a whole number from 1 up")
+    check_count("samples", samples)
     if noise is not None and noise not in NOISES:
         raise InputError(f"noise={noise!r}: choose one of {', '.join(NOISES)}")
     masks = [np.ones(a.shape, bool)] * 2 if allowed is None else list(allowed) if isinstance(allowed, tuple) else [allowed] * 2

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from sociogram.core.errors import InputError, RecordingError
+from sociogram.graphs.asked import check_count
 from sociogram.graphs.matrices import place_of, streamed
 from sociogram.graphs.nulls import NULLS
 from sociogram.graphs.source import Batch, Source
@@ -265,5 +266,4 @@ def _check(networks: Networks, restarts: int, permutations: int, null: str | Non
     if null is not None and null not in NULLS:
         raise InputError(f"null={null!r}: choose one of {', '.join(NULLS)}, or None")
     for name, value in {"restarts": restarts, "permutations": permutations, "samples": samples}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name}={value!r}: a whole number from 1 up")
+        check_count(name, value)

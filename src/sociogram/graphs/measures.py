@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing
 from jaxtyping import Bool, Float
 
 from sociogram.core.linear import effective_rank as rank_of_rows
+from sociogram.graphs.asked import ratio, shares_of
 
 Weights = Float[np.ndarray, "*graph query key"]
 Allowed = Bool[np.ndarray, "*graph query key"]
 Number = Float[np.ndarray, "*graph"]
 PerToken = Float[np.ndarray, "*graph token"]
 
+ROUNDING = 1e-5
+"""A weight that is above another by less than this share is not above it: softmaxes are computed in float32."""
 EQUAL = 1e-4
 """Rows whose sums differ by less than this share of their mean have equal sums."""
 
 
 def density(weights: Weights, allowed: Allowed) -> Number:
     """Share of the allowed pairs that have an edge, 0 to 1. Misleads: a softmax gives an edge to all, until a threshold."""
-    return _ratio((weights > 0).sum((-2, -1)), allowed.sum((-2, -1)))
+    return ratio((weights > 0).sum((-2, -1)), allowed.sum((-2, -1)))
 
 
 def weighted_density(weights: Weights, allowed: Allowed) -> Number:
@@ -33,7 +35,7 @@ def weighted_density(weights: Weights, allowed: Allowed) -> Number:
     rows = weights.sum(-1)
     mean = rows.mean(-1)
     equal = np.ptp(rows, -1) <= EQUAL * mean
-    return np.where(equal, np.nan, _ratio(weights.sum((-2, -1)), allowed.sum((-2, -1))))
+    return np.where(equal, np.nan, ratio(weights.sum((-2, -1)), allowed.sum((-2, -1))))
 
 
 def above_even(weights: Weights, allowed: Allowed) -> Number:
@@ -41,16 +43,16 @@ def above_even(weights: Weights, allowed: Allowed) -> Number:
     count = allowed.sum(-1, keepdims=True)
     even = weights.sum(-1, keepdims=True) / np.maximum(count, 1)
     choice = allowed & (count > 1)
-    return _ratio((choice & (weights > even)).sum((-2, -1)), choice.sum((-2, -1)))
+    return ratio((choice & (weights > even * (1 + ROUNDING))).sum((-2, -1)), choice.sum((-2, -1)))
 
 
 def entropy(weights: Weights, allowed: Allowed) -> Number:
     """Mean over readers of the entropy of what they hear, in nats: 0 (one sender) to log(number of senders)."""
     del allowed
-    shares = _shares(weights)
+    shares = shares_of(weights)
     each = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(-1)
     heard = weights.sum(-1) > 0
-    return _ratio(np.where(heard, each, 0).sum(-1), heard.sum(-1))
+    return ratio(np.where(heard, each, 0).sum(-1), heard.sum(-1))
 
 
 def distance(weights: Weights, allowed: Allowed) -> Number:
@@ -58,26 +60,26 @@ def distance(weights: Weights, allowed: Allowed) -> Number:
     del allowed
     place = np.arange(weights.shape[-1])
     apart = np.abs(place[:, None] - place).astype(np.float64)
-    return _ratio((weights * apart).sum((-2, -1)), weights.sum((-2, -1)))
+    return ratio((weights * apart).sum((-2, -1)), weights.sum((-2, -1)))
 
 
 def self_share(weights: Weights, allowed: Allowed) -> Number:
     """Share of the weight that tokens give themselves, 0 to 1."""
     del allowed
-    return _ratio(np.trace(weights, axis1=-2, axis2=-1), weights.sum((-2, -1)))
+    return ratio(np.trace(weights, axis1=-2, axis2=-1), weights.sum((-2, -1)))
 
 
 def sink_share(weights: Weights, allowed: Allowed) -> Number:
     """Share of what all later readers hear that comes from the first token of the graph, 0 to 1."""
     del allowed
-    return _ratio(weights[..., 1:, 0].sum(-1), weights[..., 1:, :].sum((-2, -1)))
+    return ratio(weights[..., 1:, 0].sum(-1), weights[..., 1:, :].sum((-2, -1)))
 
 
 def sender_share(weights: Weights, allowed: Allowed) -> Number:
     """Share of the weight between different tokens that comes from the one strongest sender: 1 / tokens to 1."""
     del allowed
     between = without_self(weights)
-    return _ratio(between.sum(-2).max(-1), between.sum((-2, -1)))
+    return ratio(between.sum(-2).max(-1), between.sum((-2, -1)))
 
 
 def reciprocity(weights: Weights, allowed: Allowed) -> Number:
@@ -88,7 +90,7 @@ def reciprocity(weights: Weights, allowed: Allowed) -> Number:
     between = without_self(weights)
     both = without_self(allowed & np.swapaxes(allowed, -1, -2))
     shared = np.minimum(between, np.swapaxes(between, -1, -2)).sum((-2, -1))
-    return np.where(both.any((-2, -1)), _ratio(shared, between.sum((-2, -1))), np.nan)
+    return np.where(both.any((-2, -1)), ratio(shared, between.sum((-2, -1))), np.nan)
 
 
 def clustering_of_tokens(weights: Weights, allowed: Allowed) -> PerToken:
@@ -123,16 +125,6 @@ def effective_rank(weights: Weights, allowed: Allowed) -> Number:
 def without_self(weights: np.ndarray) -> np.ndarray:
     """The same with zeros (or False) on the diagonal."""
     return np.where(np.eye(weights.shape[-1], dtype=bool), weights.dtype.type(0), weights)
-
-
-def _shares(weights: Weights) -> Weights:
-    rows = weights.sum(-1, keepdims=True)
-    return np.divide(weights, rows, out=np.zeros_like(weights), where=rows > 0)
-
-
-def _ratio(part: np.typing.ArrayLike, whole: np.typing.ArrayLike) -> Number:
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
 
 
 MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

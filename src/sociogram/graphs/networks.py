@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import pandas as pd
 import xarray as xr
 
+from sociogram.graphs.asked import picture
 from sociogram.graphs.grouped import Grouped
 from sociogram.graphs.source import Source
 from sociogram.graphs.spectral import Spectral
@@ -80,10 +81,7 @@ class Networks(Grouped, Spectral):
 
     def plot(self, statistic: str = "entropy", *, ax: Axes | None = None) -> Axes:
         """One statistic of every head as a picture; see `sg.plot.networks`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").networks(self, statistic, ax=ax)
-        return drawn
+        return picture("networks", self, statistic, ax=ax)
 
     def token_table(self, layer: int | None = None, head: int | None = None, *, betweenness: bool = False) -> pd.DataFrame:
         """The statistics of every token of one graph; see `graphs.central.token_table`."""

@@ -157,14 +157,6 @@ def shuffled_ratios(weights: Weights, allowed: Allowed, expected: Weights, sampl
     return with_rows_of(made, weights)
 
 
-def shuffled_within_kinds_sums(
-    weights: Weights, allowed: Allowed, kind: Kinds, samples: int, rng: np.random.Generator
-) -> Samples:
-    """Graphs of a null by kinds: ratios to its expectation dealt out anew, rows and kinds with this graph's sums."""
-    made = shuffled_ratios(weights, allowed, by_kind(weights, allowed, kind), samples, rng)
-    return settled(made, weights, allowed, kind, NEAR)
-
-
 def shuffled_rows(weights: Weights, allowed: Allowed, samples: int, rng: np.random.Generator) -> Samples:
     """Each reader's weights dealt out anew among those it may hear."""
     keys = np.where(allowed, rng.random((samples, *weights.shape)), np.inf)
@@ -244,7 +236,13 @@ def sampler(
     else:
         assert blocks is not None
         kind = block_pairs(blocks)
-    return lambda count, rng: shuffled_within_kinds_sums(weights, allowed, kind, count, rng)
+    expectation = by_kind(weights, allowed, kind)
+
+    def sample_kinds(count: int, rng: np.random.Generator) -> Samples:
+        made = shuffled_ratios(weights, allowed, expectation, count, rng)
+        return settled(made, weights, allowed, kind, NEAR)
+
+    return sample_kinds
 
 
 def with_rows_of(made: np.ndarray, weights: Weights) -> np.ndarray:

@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import picture
 from sociogram.graphs.information import adjusted
 from sociogram.graphs.measures import without_self
 
@@ -62,10 +63,7 @@ class CommunitySeries:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Tokens by layers, coloured by community; see `sg.plot.community_series`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").community_series(self, ax=ax)
-        return drawn
+        return picture("community_series", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many layers, and how much communities of one layer are those of the next."""

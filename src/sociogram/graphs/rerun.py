@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from sociogram.core.errors import RecordingError
 from sociogram.models.attention import AttentionCall
 from sociogram.models.outside import Outside
-from sociogram.models.seam import watching
-from sociogram.watch.passes import Course
+from sociogram.models.rows import keys_gone
+from sociogram.watch.again import Again, check_again
 
 if TYPE_CHECKING:
     from sociogram.watch.recording import Recording
@@ -45,13 +44,10 @@ def layers_of(rec: Recording, stack: str, layers: list[int]) -> Iterator[tuple[i
     """Each asked layer with the pieces of its attention, in order.
 
     Raises:
-        RecordingError: the model is not at hand, several sequences share a call, or an edit changed the weights themselves.
+        RecordingError: the model (or a steered run's edits) is not at hand, several sequences share a call, or an edit changed
+            the weights themselves.
     """
-    if rec.model is None:
-        raise RecordingError(
-            "a streamed recording keeps no weights, and to compute their products the model is run once more: open it with "
-            "sg.open_recording(path, model=...)"
-        )
+    check_again(rec, "computing products with weights that were not kept")
     portion = max(1, int(AT_ONCE // _bytes_of_layer(rec, stack)))
     for start in range(0, len(layers), portion):
         collector = _Collector(rec, stack, layers[start : start + portion])
@@ -95,11 +91,11 @@ def _bytes_of_layer(rec: Recording, stack: str) -> int:
     return max(1, int(4 * tokens * width * (heads + shared * repeats)))
 
 
-class _Collector:
+class _Collector(Again):
     """An observer of the seam that holds on to the calls of some layers."""
 
     def __init__(self, rec: Recording, stack: str, layers: list[int]) -> None:
-        self.rec = rec
+        super().__init__(rec)
         own = rec.anatomy.stack(stack)
         self.places = {name: i for i in layers for step in own[i].heard if not step.cross for name in step.calls}
         self.found: dict[int, list[Piece]] = {layer: [] for layer in layers}
@@ -110,28 +106,6 @@ class _Collector:
                     f"layer {layer} of {stack!r} makes {len(calls)} attention calls, and products are computed of one: record "
                     'with keep="default"'
                 )
-        self.past = 0
-
-    def run(self) -> None:
-        """Run the model, in the passes that its length asks for, with the edits of the recorded run."""
-        rec = self.rec
-        assert rec.model is not None
-        inputs = dict(rec.inputs)
-        chunk = int(rec.tree.attrs.get("chunk", 0))
-        editors = () if rec.editors is None else rec.editors(inputs)
-        with torch.no_grad(), watching(rec.model.hf, [self], editors) as session:
-            seen = [0]
-
-            def begin(_: Any, kwargs: dict[str, Any]) -> None:
-                self.past = seen[0]
-                seen[0] += kwargs["input_ids"].shape[1] if chunk else 0
-
-            session.on_input("", begin)
-            Course(rec.model, inputs, chunk=chunk).run()
-
-    def wants_weights(self, call: AttentionCall) -> bool:
-        """Never."""
-        return False
 
     def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
         """Hold the call, without its values."""
@@ -149,4 +123,4 @@ class _Collector:
                 'keep="default"'
             )
         no_values = call.value.new_empty(*call.value.shape[:-1], 0)
-        self.found[layer].append(Piece(replace(call, value=no_values), self.past, self.past + call.query.shape[2] - call.keys))
+        self.found[layer].append(Piece(replace(call, value=no_values), self.past, keys_gone(call, self.past)))

@@ -57,6 +57,8 @@ class Source:
         self.rec, self.weight, self.by, self.stack = rec, weight, by, stack
         self.drop_first, self.threshold, self.toward = drop_first, float(threshold), toward
         self.numbers = EdgeNumbers(rec, stack, toward)
+        if drop_first and rec.stack(stack).sizes["query"] < 2:
+            raise InputError("drop_first=True: there is one token, and nothing is left without it")
         self.layers = list(self.numbers.layers())
         if not self.layers:
             raise RecordingError(f"no layer of {stack!r} has messages to make graphs of: all are opaque or unsupported")

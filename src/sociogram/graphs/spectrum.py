@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.core.linear import rank_of_values
+from sociogram.graphs.asked import check_count, picture
 from sociogram.graphs.decompose import leading_triplets
 from sociogram.graphs.matrices import matrices, streamed
 from sociogram.graphs.nulls import NULLS, sampler
@@ -58,10 +59,7 @@ class Spectrum:
 
     def plot(self, layer: int | None = None, head: int | None = None, *, ax: Axes | None = None) -> Axes:
         """The scree of one graph beside its null's band; see `sg.plot.spectrum`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").spectrum(self, layer, head, ax=ax)
-        return drawn
+        return picture("spectrum", self, layer, head, ax=ax)
 
     def __repr__(self) -> str:
         """How many graphs, and the median second elbow and effective rank with and without the first token."""
@@ -171,7 +169,7 @@ def fitted(
     if null == "sbm":
         from sociogram.graphs.communities import blocks_of
 
-        blocks = blocks_of(weights, seed=int(rng.integers(2**31)))
+        blocks = blocks_of(weights, allowed, seed=int(rng.integers(2**31)))
     if null == "rdpg" and rank is None:
         rank = dimension_of(np.linalg.svd(weights, compute_uv=False), len(weights))
     return sampler(null, weights, allowed, blocks=blocks, rank=rank)
@@ -181,8 +179,7 @@ def _check(null: str | None, samples: int, leading: int, without_weights: bool) 
     if null is not None and null not in NULLS:
         raise InputError(f"null={null!r}: choose one of {', '.join(NULLS)}, or None")
     for name, value in {"samples": samples, "leading": leading}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name}={value!r}: a whole number from 1 up")
+        check_count(name, value)
     if without_weights and null is not None:
         raise RecordingError(
             f"null={null!r} shuffles weights, and this recording was streamed: it has none. networks.spectrum(null=None) gives "

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sociogram.core.errors import RecordingError
+from sociogram.graphs.asked import ratio
 from sociogram.graphs.measures import MEASURES
 from sociogram.graphs.source import Source
 from sociogram.watch.few import Few, few_of
@@ -44,20 +45,15 @@ def _layer(few: Few, source: Source) -> dict[str, np.ndarray]:
         "edges": few.counts().sum(0).numpy(),
         "kept_share": np.ones(heads),
         "dropped_share": np.zeros(heads),
-        "self_share": _over(told[KINDS.index("itself")].sum(-1), total),
-        "sink_share": _over(told[KINDS.index("first"), :, 1:].sum(-1), told[:, :, 1:].sum((0, 2))),
-        "sender_share": _over(between.max(-1), between.sum(-1)),
+        "self_share": ratio(told[KINDS.index("itself")].sum(-1), total),
+        "sink_share": ratio(told[KINDS.index("first"), :, 1:].sum(-1), told[:, :, 1:].sum((0, 2))),
+        "sender_share": ratio(between.max(-1), between.sum(-1)),
     }
     if source.weight == "attention":
         data = few.data
         entropy, apart, heard = (
             np.asarray(data[name].values[:heads], np.float64) for name in ("entropy", "distance", "attention_sum")
         )
-        numbers["entropy"] = _over(np.where(heard > 0, entropy, 0).sum(-1), (heard > 0).sum(-1))
-        numbers["distance"] = _over((heard * np.nan_to_num(apart)).sum(-1), heard.sum(-1))
+        numbers["entropy"] = ratio(np.where(heard > 0, entropy, 0).sum(-1), (heard > 0).sum(-1))
+        numbers["distance"] = ratio((heard * np.nan_to_num(apart)).sum(-1), heard.sum(-1))
     return numbers
-
-
-def _over(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    whole = np.asarray(whole, np.float64)
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))

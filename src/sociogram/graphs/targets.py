@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ NEAREST = 5
 Part = tuple[int, ...]
 
 
-class Targets:
+class Targets(ABC):
     """Chosen parts of one kind, and who may stand for them."""
 
     kind: str
@@ -32,13 +33,13 @@ class Targets:
         """`chosen` are checked."""
         self.networks, self.chosen, self.reader = networks, chosen, reader
 
+    @abstractmethod
     def edits(self, parts: list[Part]) -> list[Edit]:
         """What mutes these parts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def candidates(self, part: Part, control: str) -> list[Part]:
         """Who may stand for a part."""
-        raise NotImplementedError
 
     def spelled(self, parts: list[Part]) -> str:
         """The parts as people read them."""
@@ -86,7 +87,9 @@ class Tokens(Targets):
 
     def candidates(self, part: Part, control: str) -> list[Part]:
         """Tokens that somebody hears, the first one only if it was chosen for itself; nearest first where they are matched."""
-        free: list[Part] = [(k,) for k in range(self._count()) if k != self.reader and (k > 0 or (0,) in self.chosen)]
+        source = self.networks.source
+        reader = self.reader if source.stack == source.rec.main else -1  # who is read is of the main stack
+        free: list[Part] = [(k,) for k in range(self._count()) if k != reader and (k > 0 or (0,) in self.chosen)]
         if control == "random":
             return free
         others = [one for one in free if one not in self.chosen]

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from sociogram.graphs.asked import picture
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -46,10 +48,7 @@ class NullTest:
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Layers by heads, coloured by z; see `sg.plot.null_test`."""
-        from importlib import import_module
-
-        drawn: Axes = import_module("sociogram.plot").null_test(self, ax=ax)
-        return drawn
+        return picture("null_test", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many graphs stand out, and how small a p-value can be."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor
 
-from sociogram.core.errors import InputError, MemoryLimitError, RecordingError, UnsupportedModelError
+from sociogram.core.errors import InputError, MemoryLimitError, UnsupportedModelError
 from sociogram.models.attention import AttentionCall
 from sociogram.models.rows import keys_gone, rows_of, some_rows
-from sociogram.models.seam import watching
 from sociogram.watch.access import CROSS, check_index, own_stack
+from sociogram.watch.again import Again, check_again
 from sociogram.watch.keep import allowed_bytes, readable
-from sociogram.watch.passes import Course
-from sociogram.watch.scores import check_rerun
 
 if TYPE_CHECKING:
     from sociogram.watch.arrays import Address
@@ -52,14 +49,7 @@ def dense(
     """
     name = stack or rec.main
     rec._one("dense()", name)
-    if rec.model is None:
-        raise RecordingError("dense() runs the model again: open the recording with sg.open_recording(path, model=...)")
-    check_rerun(rec, "dense()")
-    if not rec.tree.attrs.get("as_read_whole", True):
-        raise RecordingError(
-            f"dense() reads the text once more, and {rec.model.name} does not decode from its cache what it reads at once: its "
-            'weights while it wrote would be others. Record with generate= and "weights" in keep instead'
-        )
+    check_again(rec, "dense()")
     data = rec.stack(name)
     readers = _readers(rec, queries, name)
     wanted = range(data.sizes["layer"]) if layers is None else [rec.layer(i, stack=name) for i in layers]
@@ -102,11 +92,12 @@ def _readers(rec: Recording, queries: Sequence[Address] | slice, stack: str) -> 
     return sorted(set(readers))
 
 
-class _Window:
+class _Window(Again):
     """An observer of the seam that computes the weights of some readers beside the model's own run."""
 
     def __init__(self, rec: Recording, stack: str, readers: list[int], layers: list[int], weights: np.ndarray) -> None:
-        self.rec, self.readers, self.weights = rec, readers, weights
+        super().__init__(rec)
+        self.readers, self.weights = readers, weights
         own = rec.anatomy.stack(own_stack(stack))
         cross = stack.endswith(CROSS)
         if any(len(step.calls) > 1 for i in layers for step in own[i].heard if step.cross == cross):
@@ -117,29 +108,7 @@ class _Window:
         self.places = {
             name: place for place, i in enumerate(layers) for step in own[i].heard if step.cross == cross for name in step.calls
         }
-        self.past = 0
         self.cross = cross
-
-    def run(self) -> None:
-        """Run the model, in the passes that its length asks for."""
-        rec = self.rec
-        assert rec.model is not None
-        inputs = dict(rec.inputs)
-        chunk = int(rec.tree.attrs.get("chunk", 0))
-        editors = () if rec.editors is None else rec.editors(inputs)
-        with torch.no_grad(), watching(rec.model.hf, [self], editors) as session:
-            seen = [0]
-
-            def begin(_: Any, kwargs: dict[str, Any]) -> None:
-                self.past = seen[0]
-                seen[0] += kwargs["input_ids"].shape[1] if chunk else 0
-
-            session.on_input("", begin)
-            Course(rec.model, inputs, chunk=chunk).run()
-
-    def wants_weights(self, call: AttentionCall) -> bool:
-        """Never: all of them would be too many."""
-        return False
 
     def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
         """The rows of the readers that are in this call."""

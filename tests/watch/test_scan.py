@@ -10,11 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import xlogy
 from torch import Tensor, nn
 
 import sociogram as sg
 from sociogram.models.attention import AttentionCall, mix, weights_of
+from sociogram.models.masks import lazy_mask
 from sociogram.watch import scan, stream
 from sociogram.watch.rowwise import Standing
 from sociogram.watch.streamed import Wanted
@@ -54,6 +57,25 @@ def test_scores_beyond_what_counts_as_hidden_are_left_to_torch() -> None:
     sunk = made_call(0, 2, 1, 6, 0, torch.float32, "sink")
     assert scan.can_scan(sunk)
     assert not scan.can_scan(replace(sunk, sink=torch.tensor([0.0, torch.nan])))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), tokens=st.integers(1, 300), levels=st.integers(1, 40), top=st.integers(1, 90))
+def test_the_strongest_over_many_blocks_with_ties_by_number(seed: int, tokens: int, levels: int, top: int) -> None:
+    """Scores of few values: many keys are as strong as the last that is kept, within a block and across blocks."""
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(0, levels, (tokens, tokens)).astype(np.float32)
+    query, eye = torch.from_numpy(scores)[None, None], torch.eye(tokens)[None, None]
+    call = AttentionCall("here", 0, nn.Identity(), query, eye, eye, lazy_mask(1, tokens, tokens), 1.0)
+    found = scan.Scan(
+        call, torch.ones(1, tokens), Wanted(top, by="attention"), (0,), Standing(0), torch.ones(tokens).bool()
+    ).run()
+    for reader in range(tokens):
+        order = np.lexsort((np.arange(reader + 1), -scores[reader, : reader + 1]))[:top]
+        heard = np.exp(scores[reader, : reader + 1] - scores[reader, : reader + 1].max())
+        np.testing.assert_array_equal(found.keys[0, reader, : len(order)], order)
+        assert (found.keys[0, reader, len(order) :] == -1).all()
+        np.testing.assert_allclose(found.attention[0, reader, : len(order)], heard[order] / heard.sum(), rtol=1e-5)
 
 
 @pytest.fixture

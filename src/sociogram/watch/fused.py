@@ -1,10 +1,10 @@
 """Rows of attention scores read in one go while they lie in the processor's cache: softmax, numbers, strongest keys, column sums.
 
 Machine code by numba, for float32 on a CPU; `rowwise` says the same in torch, for every device and dtype, and is its reference.
-A row is met four times, each time from the cache: its maximum; its strongest keys (a key is looked at closer only if it beats the
-weakest of those found so far, and the search starts from the strongest keys of the query before, which are usually close); the
-exponentials with all sums; and the addition to the columns. Scores that are not to be read are `HIDDEN`: no infinities here, so
-that the compiler may assume that there are none.
+A row is met three times, each time from the cache: the largest of each block of its keys, from which the strongest keys are
+taken one after the other (the block that holds the largest gives it up, and only that block is read again); the exponentials
+with all sums; and the addition to the columns. Rows are filled up to whole blocks, so that vector instructions leave no rest.
+Scores that are not to be read are `HIDDEN`: no infinities here, so that the compiler may assume that there are none.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ HIDDEN = np.float32(-1e30)
 """The score of a key that may not be read."""
 _LOWEST = np.float32(-1e29)
 """What lies below is hidden, whatever was added to it."""
+_LOWEST_RANK = np.int32(_LOWEST.view(np.int32) ^ np.int32(0x7FFFFFFF))
 _LOG2E = np.float32(1.4426950408889634)
 _LN2 = np.float32(0.6931471805599453)
 _SMALLEST = np.float32(-127.0)
 """Binary exponent from which on an exponential is exactly zero here."""
 _ONE, _ZERO = np.float32(1), np.float32(0)
-_LANES = np.uintp(32)
-_BIT = np.uint32(1) << np.arange(32, dtype=np.uint32)
+BLOCK = 64
+"""Keys in a block: rows of scores, value norms and what is added to rank keys are as long as whole blocks need."""
+_BLOCK = np.uintp(BLOCK)
+_NONE = np.int32(-2147483648)
 _FAST = {"nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"}
 
 LSE, ENTROPY, DISTANCE, HEARD, MESSAGES, ITSELF, FIRST, SINK, PART = range(9)
@@ -67,30 +70,41 @@ def _as_bits(_: Any, number: Any) -> Any:
     return types.int32(types.float32), make
 
 
-@intrinsic
-def _lowest_bit(_: Any, bits: Any) -> Any:
-    """The number of the lowest bit that is set (some is)."""
-
-    def make(__: Any, builder: Any, ___: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint32(types.uint32), make
-
-
 @njit(inline="always")
 def _ordered(bits):
     """Bits of a float32 as an integer that is ordered as the floats are; twice gives them back."""
     return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
 
 
+@njit(inline="always")
+def _rank(row, extra, place):
+    """What a key is ranked by, as an integer: those compilers compare by vector instructions, ties and all."""
+    return _ordered(_as_bits(row[place] + extra[place]))
+
+
 @njit()
-def _largest(row, count):
-    """The largest of the first `count` numbers; by integers, whose maximum compilers turn into vector instructions."""
-    best = np.int32(-2147483648)
-    for i in range(count):
+def _survey(row, extra, blocks, tops):
+    """The largest score of a row, and into `tops` the largest rank of each of its blocks."""
+    largest = _NONE
+    for block in range(blocks):
+        start, top = np.uintp(block) * _BLOCK, _NONE
+        for i in range(_BLOCK):
+            bits = _ordered(_as_bits(row[start + i]))
+            largest = bits if bits > largest else largest
+            rank = _rank(row, extra, start + i)
+            top = rank if rank > top else top
+        tops[block] = top
+    return _as_float(_ordered(largest))
+
+
+@njit()
+def _largest(row, blocks):
+    """The largest score of a row."""
+    largest = _NONE
+    for i in range(np.uintp(blocks) * _BLOCK):
         bits = _ordered(_as_bits(row[i]))
-        best = bits if bits > best else best
-    return _as_float(_ordered(best))
+        largest = bits if bits > largest else largest
+    return _as_float(_ordered(largest))
 
 
 @njit(fastmath=_FAST, inline="always")
@@ -109,12 +123,12 @@ def _power(exponent):
 
 
 @njit(fastmath=_FAST)
-def _exponentials(row, count, largest, sizes, places, place):
+def _exponentials(row, blocks, largest, sizes, places, place):
     """Scores become exponentials in place; their sum, and sums of them times exponent, distance from `place` and value norm."""
     total, weighted, far, told = _ZERO, _ZERO, _ZERO, _ZERO
     alive = np.int32(0)
     shift = largest * _LOG2E
-    for i in range(count):
+    for i in range(np.uintp(blocks) * _BLOCK):
         exponent = row[i] * _LOG2E - shift
         power = _power(exponent)
         total += power
@@ -127,86 +141,71 @@ def _exponentials(row, count, largest, sizes, places, place):
 
 
 @njit(fastmath=_FAST)
-def _add(column, row, factor, start, stop):
-    """Add a stretch of a row, times a factor, to the same stretch of a column sum."""
-    if start < stop:
-        target, source = column[start:stop], row[start:stop]
-        for i in range(target.shape[0]):
-            target[i] += factor * source[i]
+def _add(sums, row, factor, start, low, high):
+    """Add a stretch of a row, times a factor, to the sums of its keys, the row's first key being number `start`."""
+    if low < high:
+        offset = np.uintp(start)
+        for i in range(np.uintp(low), np.uintp(high)):
+            sums[offset + i] += factor * row[i]
 
 
 @njit()
-def _beating(row, extra, start, least):
-    """Of 32 keys from `start` on, a bit for each whose score is at least `least`."""
-    found = np.uint32(0)
-    for i in range(_LANES):
-        found |= _BIT[i] if row[start + i] + extra[start + i] >= least else np.uint32(0)
-    return found
+def _first_of(row, extra, start, rank, after):
+    """Where in a block its first key of a rank behind `after` is (there is one)."""
+    place = np.int32(BLOCK)
+    for i in range(_BLOCK):
+        here = (_rank(row, extra, start + i) == rank) & (np.int32(i) > after)
+        number = np.int32(i) if here else np.int32(BLOCK)
+        place = number if number < place else place
+    return place
 
 
 @njit()
-def _insert(best, keys, have, score, key):
-    """Put a key where it belongs among the `have` strongest (the last drops out if there is no room); ties: lower key first."""
-    place = np.uintp(min(have, best.shape[0] - 1))
-    one = np.uintp(1)
-    while place > np.uintp(0) and (best[place - one] < score or (best[place - one] == score and keys[place - one] > key)):
-        best[place], keys[place] = best[place - one], keys[place - one]
-        place -= one
-    best[place], keys[place] = score, key
+def _largest_after(row, extra, start, rank, place):
+    """The largest rank in a block that comes after the key at `place` of that rank: lower, or as high and of a later key."""
+    top = _NONE
+    for i in range(_BLOCK):
+        here = _rank(row, extra, start + i)
+        comes = (here < rank) | ((here == rank) & (np.int32(i) > place))
+        here = here if comes else _NONE
+        top = here if here > top else top
+    return top
 
 
 @njit()
-def _offer(best, keys, have, score, key):
-    """Take a key in if it belongs to the strongest and is not there yet; how many there are then."""
-    top = best.shape[0]
-    if score < _LOWEST:
-        return have
-    if have == top:
-        last = np.uintp(top - 1)
-        if score < best[last] or (score == best[last] and key > keys[last]):
-            return have
-    for i in range(have):
-        if keys[i] == key:
-            return have
-    _insert(best, keys, have, score, key)
-    return min(have + 1, top)
+def _strongest(row, extra, blocks, tops, taken, keys):
+    """The strongest keys of a surveyed row by score + extra, strongest first, ties by number; -1 where there are fewer.
 
-
-@njit()
-def _strongest(row, extra, count, best, keys, before, shift):
-    """The strongest keys of a row by score + extra, strongest first; -1 where there are fewer.
-
-    `before`: where to look first, the strongest keys of the row before, by numbers that are `shift` larger.
+    `taken` is room for one number per block: the key of its largest rank that went last, if more of that rank are left.
     """
-    have, top = 0, best.shape[0]
-    for i in range(before.shape[0]):
-        guess = before[i] - shift
-        if guess >= 0:
-            have = _offer(best, keys, have, row[np.uintp(guess)] + extra[np.uintp(guess)], guess)
-    start = np.uintp(count) // _LANES * _LANES
-    for last in range(start, np.uintp(count)):
-        have = _offer(best, keys, have, row[last] + extra[last], np.int32(last))
-    while start > np.uintp(0):  # from the last keys to the first: what is near is usually stronger
-        start -= _LANES
-        least = best[np.uintp(top - 1)] if have == top else _LOWEST
-        found = _beating(row, extra, start, least)
-        while found:
-            key = start + np.uintp(_lowest_bit(found))
-            found &= found - np.uint32(1)
-            have = _offer(best, keys, have, row[key] + extra[key], np.int32(key))
-    for i in range(have, top):
-        best[i], keys[i] = HIDDEN, np.int32(-1)
+    taken[:] = np.int32(-1)
+    for number in range(keys.shape[0]):
+        best = _NONE
+        for i in range(blocks):
+            best = tops[i] if tops[i] > best else best
+        if best < _LOWEST_RANK:
+            keys[number:] = np.int32(-1)
+            return
+        block = np.uintp(0)
+        while tops[block] != best:
+            block += np.uintp(1)
+        start = block * _BLOCK
+        place = _first_of(row, extra, start, best, taken[block])
+        keys[number] = np.int32(start) + place
+        tops[block] = _largest_after(row, extra, start, best, place)
+        taken[block] = place if tops[block] == best else np.int32(-1)
 
 
-@njit()
+@njit(fastmath=_FAST)
 def _columns(sums, row, factor, start, count, place, bands):
     """Add a row, whose first key is number `start`, to the column sums, each key into the band of its distance."""
     last = bands.shape[0] - 1
     for band in range(last + 1):
         far = bands[band + 1] if band < last else count + abs(place) + 1
         near = bands[band]
-        _add(sums[band, start:], row, factor, max(0, place - far + 1), min(count, place - near + 1))
-        _add(sums[band, start:], row, factor, max(0, place + max(near, 1)), min(count, place + far))
+        _add(sums[band], row, factor, start, max(0, place - far + 1), min(count, place - near + 1))
+        if place + 1 < count:
+            _add(sums[band], row, factor, start, max(0, place + max(near, 1)), min(count, place + far))
 
 
 @njit()
@@ -223,14 +222,15 @@ def read_rows(
     scores, counts, real, head, query, key, place, first, apart, sizes, extra, sinks, bands, sums,
     keys, attention, messages, numbers, edges,
 ):  # fmt: skip
-    """Read a block of rows. Scores `[head, row, key]` become exponentials, to be multiplied by `numbers[:, PART]`.
+    """Read some rows. Scores `[head, row, key]` become exponentials, to be multiplied by `numbers[:, PART]`.
 
-    The block holds some heads (from `head` on), some readers (from `query` on) and some keys (from `key` on) of one sequence; all
-    other arrays are those of the whole sequence. Floating-point arrays are float32.
+    They are of some heads (from `head` on), some readers (from `query` on) and some keys (from `key` on) of one sequence; all
+    other arrays are those of the whole sequence, `sizes` and `extra` with a `BLOCK` of any finite numbers more. Floating-point
+    arrays are float32.
 
     Args:
-        scores: scaled and masked; `HIDDEN` where a key may not be read.
-        counts: `[row]` int64, how many of the block's first keys a row may read at most; what lies behind is set to zero.
+        scores: scaled and masked; `HIDDEN` where a key may not be read. As long as whole blocks, whatever lies behind the keys.
+        counts: `[row]` int64, how many of these keys a row may read at most; what lies behind is set to zero.
         real: `[query]` bool, whether a reader is a token (and not padding), else it adds nothing to sums over readers.
         place: the key that is the first row's own token, the next row's is one more; without meaning unless `apart`.
         first: the key that is the first token.
@@ -242,9 +242,9 @@ def read_rows(
         numbers: `[head, NUMBERS, query]`.
         edges: `[head, 3]` int64, added to: how many weights above zero, between tokens, from the first, to itself.
     """
-    count_all, top = scores.shape[2], keys.shape[2]
-    places = np.arange(key, key + count_all).astype(np.float32)
-    best = np.empty(top, np.float32)
+    width, top = scores.shape[2], keys.shape[2]
+    places = np.arange(key, key + width).astype(np.float32)
+    tops, taken = np.empty(width // BLOCK, np.int32), np.empty(width // BLOCK, np.int32)
     for h in range(scores.shape[0]):
         size, more = sizes[head + h, key:], extra[head + h, key:]
         for r in range(scores.shape[1]):
@@ -252,15 +252,16 @@ def read_rows(
             row, count, own = scores[h, r], counts[r], place + r - key
             chosen, number = keys[head + h, q], numbers[head + h]
             sink = sinks[head + h, q]
-            largest = max(_largest(row, count), sink)
-            if top:
-                _strongest(row, more, count, best, chosen, keys[head + h, max(q - 1, 0), : top * min(r, 1)], np.int32(key))
+            blocks = (count + BLOCK - 1) // BLOCK
+            row[count : blocks * BLOCK] = HIDDEN
+            largest = max(_survey(row, more, blocks, tops) if top else _largest(row, blocks), sink)
+            _strongest(row, more, blocks, tops, taken, chosen)
             if largest < _LOWEST:
                 row[:] = _ZERO
                 _nothing_read(number, q)
                 continue
-            heard, weighted, far, told, alive = _exponentials(row, count, largest, size, places, np.float32(place + r))
-            row[count:] = _ZERO
+            heard, weighted, far, told, alive = _exponentials(row, blocks, largest, size, places, np.float32(place + r))
+            row[blocks * BLOCK :] = _ZERO
             bits = (sink - largest) * _LOG2E
             lost = _power(bits)
             total = heard + lost

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sociogram.models.attention import AttentionCall, additive, is_hidden, masked_scores, sink_column
 from sociogram.models.masks import LazyMask
@@ -82,7 +83,7 @@ class Scan:
         self.call, self.at, self.real = call, at, real.numpy()
         _, self.heads, self.queries, _ = call.query.shape
         self.count = call.key.shape[2]
-        self.sizes = np.ascontiguousarray(sizes.float().numpy())
+        self.sizes = pad(sizes.float(), (0, _block_size())).numpy()
         tiny = np.finfo(np.float32).tiny
         self.extra = np.log(np.maximum(self.sizes, tiny)) if wanted.by == "message" else np.zeros_like(self.sizes)
         self.bands = np.array(bands, dtype=np.int64)
@@ -114,35 +115,38 @@ class Scan:
         return self
 
     def _work(self, starts: Iterator[int], worker: int, rows: int) -> None:
-        space = _space(self.call.group * min(rows, self.queries) * self.count)
+        space = _space(self.call.group * min(rows, self.queries) * _whole(self.count))
         for start in starts:
             self._block(start, min(start + rows, self.queries), worker, space)
 
     def _block(self, start: int, stop: int, worker: int, space: Tensor) -> None:
         own = -1 if self.at.own is None else self.at.own
-        scores, first = (None, 0) if self.plain else self._open_scores(start, stop)
-        last = own + stop if scores is None else first + scores.shape[2]
+        scores, first, last = (None, 0, own + stop) if self.plain else self._open_scores(start, stop)
         counts = np.arange(own + start + 1, own + stop + 1) if scores is None else np.full(stop - start, last - first)
         for group in range(self._value.shape[0]):
             heads = slice(group * self.call.group, (group + 1) * self.call.group)
             part = self._dots(heads, group, start, stop, last, space) if scores is None else scores[heads]
             self._read(part, counts, heads.start, start, first, own + start, worker)
-            mixed = (part.view(-1, last - first) @ self._value[group, first:last]).view(self.call.group, stop - start, -1)
+            mixed = part.flatten(0, 1)[:, : last - first] @ self._value[group, first:last]
             factor = torch.from_numpy(self._numbers[heads, len(NUMBERS), start:stop])
-            self.output[0, start:stop, heads] = (mixed * factor[..., None]).transpose(0, 1)
+            self.output[0, start:stop, heads] = (mixed.unflatten(0, factor.shape) * factor[..., None]).transpose(0, 1)
 
     def _dots(self, heads: slice, group: int, start: int, stop: int, last: int, space: Tensor) -> Tensor:
-        """Scores of a group of heads where the mask is nothing but "no key behind the reader"."""
-        rows = self._query[heads, start:stop].flatten(0, 1)
-        out = space[: rows.shape[0] * last].view(rows.shape[0], last)
-        return torch.mm(rows, self._key[group, :, :last], out=out).view(self.call.group, stop - start, last)
+        """Scores of a group of heads where the mask is nothing but "no key behind the reader", with room for whole blocks."""
+        rows, width = self._query[heads, start:stop].flatten(0, 1), _whole(last)
+        out = space[: len(rows) * width].view(len(rows), width)
+        torch.mm(rows, self._key[group, :, :last], out=out[:, :last])
+        return out.view(self.call.group, stop - start, width)
 
-    def _open_scores(self, start: int, stop: int) -> tuple[Tensor, int]:
-        """Scores under whatever the model does to them, `[head, row, key]`, and the number of their first key."""
+    def _open_scores(self, start: int, stop: int) -> tuple[Tensor, int, int]:
+        """Scores under whatever the model does to them, `[head, row, key]` up to a whole block, the number of their first key
+        and the number behind their last."""
         from sociogram.watch.fused import HIDDEN
 
         few, first = some_rows(self.call, start, stop)
-        return masked_scores(few)[0].float().clamp_(min=float(HIDDEN)).contiguous(), first
+        scores = masked_scores(few)[0].float().clamp_(min=float(HIDDEN))
+        count = scores.shape[2]
+        return pad(scores, (0, _whole(count) - count)).contiguous(), first, first + count
 
     def _read(self, scores: Tensor, counts: np.ndarray, head: int, start: int, first: int, own: int, worker: int) -> None:
         from sociogram.watch.fused import read_rows
@@ -152,6 +156,18 @@ class Scan:
             self.extra, self.sinks, self.bands, self._columns[worker], self.keys, self.attention, self.messages,
             self._numbers, self._edges[worker],
         )  # fmt: skip
+
+
+def _block_size() -> int:
+    """How many keys the kernel takes together."""
+    from sociogram.watch.fused import BLOCK
+
+    return BLOCK
+
+
+def _whole(count: int) -> int:
+    """How many keys whole blocks have room for."""
+    return -(-count // _block_size()) * _block_size()
 
 
 _spaces = threading.local()

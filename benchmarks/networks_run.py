@@ -3,7 +3,8 @@
     python -m benchmarks.networks_run WHAT FOLDER IDS.json ROUNDS
 
 WHAT is "sociogram", which records the tokens and leaves the weights as FOLDER/weights.npy; or "graspologic", which reads them (in
-an environment without Sociogram); or "matrixfree", one head of all tokens. Prints one line of JSON.
+an environment without Sociogram); "matrixfree", one head of all tokens; or "fused", attention by heads or in one product, for
+which IDS are numbers of tokens. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -74,9 +75,54 @@ def matrixfree(folder: Path, ids: list[int]) -> dict[str, Callable[[], Any]]:
     }
 
 
+SHAPES = {"SmolLM2": (9, 64, 576), "narrow": (4, 64, 64)}
+"""Heads, their width, the stream's."""
+
+
+def fused(lengths: list[int], rounds: int) -> dict[str, dict[str, Any]]:
+    """Both ways to the same numbers (asserted), for as many readers as keys and for one reader, as while a model writes."""
+    found = {}
+    for shape, (heads, width, stream) in SHAPES.items():
+        for readers, keys in sorted({(n, n) for n in lengths} | {(1, n) for n in lengths}):
+            found[f"{shape} {readers} {keys}"] = {"row": _both(shape, heads, width, stream, readers, keys, rounds)}
+    return found
+
+
+def _both(shape: str, heads: int, width: int, stream: int, readers: int, keys: int, rounds: int) -> list[Any]:
+    import torch
+
+    torch.manual_seed(0)
+    beside = torch.rand(readers, heads * keys)
+    weights = beside.view(readers, heads, keys).transpose(0, 1)
+    value, projection = torch.randn(heads, keys, width), torch.randn(heads, width, stream)
+
+    def split() -> torch.Tensor:
+        return (weights @ value).transpose(0, 1).reshape(readers, -1) @ projection.view(-1, stream)
+
+    def whole() -> torch.Tensor:
+        return beside @ (value @ projection).view(-1, stream)
+
+    torch.testing.assert_close(split(), whole(), rtol=1e-3, atol=1e-2)
+    times: list[list[float]] = [[], []]
+    calls = max(1, 20_000_000 // (readers * keys * stream))
+    for _ in range(rounds):
+        for work, taken in zip((split, whole), times, strict=True):
+            start = time.perf_counter()
+            for _ in range(calls):
+                work()
+            taken.append((time.perf_counter() - start) / calls * 1e3)
+    first, second = (statistics.median(taken) for taken in times)
+    by_head = heads * width * (readers * keys + readers * stream)
+    at_once = heads * stream * (keys * width + readers * keys)
+    return [shape, readers, keys, first, second, second / first, at_once / by_head]
+
+
 def main() -> None:
     what, folder, file, rounds = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     ids = json.loads(file.read_text(encoding="utf-8"))
+    if what == "fused":
+        print(json.dumps({"works": fused(ids, rounds)}))
+        return
     works = {"sociogram": sociogram, "graspologic": graspologic, "matrixfree": matrixfree}[what](folder, ids)
     found = {}
     for name, work in works.items():

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from sociogram.graphs.distances import Distances
     from sociogram.graphs.embedding import Embedding
     from sociogram.graphs.latent_test import PositionTest
+    from sociogram.graphs.layered import Layered
+    from sociogram.graphs.linear import LinearView
     from sociogram.graphs.matching import Matching
     from sociogram.graphs.networks import Networks, networks
     from sociogram.graphs.quotient import CommunitySeries
@@ -88,6 +90,8 @@ _HOME = {
     "Embedding": "graphs.embedding",
     "PositionTest": "graphs.latent_test",
     "Matching": "graphs.matching",
+    "Layered": "graphs.layered",
+    "LinearView": "graphs.linear",
     "CausalTest": "graphs.causal",
     "to_html": "studio.page",
     "Schedule": "core.schedule",
@@ -125,6 +129,8 @@ __all__ = [
     "Flock",
     "Inertia",
     "InputError",
+    "Layered",
+    "LinearView",
     "Matching",
     "MemoryLimitError",
     "MissingExtraError",

@@ -20,7 +20,9 @@ from sociogram.plot_groups import (
     difference,
     distances,
 )
+from sociogram.plot_layers import linear_view, routes
 from sociogram.plot_networks import causal_test, embedding, networks, null_test, spectrum
+from sociogram.plot_pairs import matching, position_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +42,13 @@ __all__ = [
     "flock",
     "heads",
     "inertia",
+    "linear_view",
+    "matching",
     "moves",
     "networks",
     "null_test",
+    "position_test",
+    "routes",
     "spectrum",
     "weights",
 ]

@@ -101,3 +101,18 @@ def test_bad_wishes_are_refused() -> None:
         nets.distances("cosine")
     with pytest.raises(sg.InputError, match=r"6 tokens here and 5 there"):
         nets.distances("frobenius", of_one(graphs(1, 5, 0)))
+
+
+def test_what_does_not_fit_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    nets = sg.networks(with_weights(graphs(8, 6, 1).reshape(2, 4, 6, 6)))
+    whole = sg.networks(with_weights(graphs(8, 6, 1).reshape(2, 4, 6, 6)), by="layer")
+    monkeypatch.setattr("sociogram.graphs.asked.allowed_bytes", lambda limit: 1000)
+    with pytest.raises(
+        sg.MemoryLimitError,
+        match=r"distances\(\) would hold 7 kB of weights \(8 graphs of 6 tokens, 3 times while they are compared\).*by=\"layer\"",
+    ):
+        nets.distances()
+    with pytest.raises(sg.MemoryLimitError, match=r"change\(\) would hold"):
+        whole.change()
+    with pytest.raises(sg.MemoryLimitError, match=r"common\(\) would hold 2 kB of weights \(8 graphs of 6 tokens\)"):
+        nets.common([nets])

@@ -88,6 +88,16 @@ def test_heads_are_compared_under_their_own_masks() -> None:
     assert layers.compare_positions(0, 1, samples=5).samples == 5
 
 
+def test_the_picture_has_all_pairs_and_the_distance() -> None:
+    rng = np.random.default_rng(3)
+    graphs = heads_of_chance(rng, (24, 24)), heads_of_chance(rng, (24, 24))
+    found = given_networks(np.stack(graphs)[None]).compare_positions((0, 0), (0, 1), samples=20, dimension=2)
+    ax = found.plot()
+    assert sum(bar.get_height() for bar in ax.patches) == len(found.null_a) + len(found.null_b) == 40
+    assert found.distance in [float(np.asarray(line.get_xdata())[0]) for line in ax.lines]
+    assert f"p = {found.p:.3g}" in ax.get_title()
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     graph = np.ones((4, 4))
     with pytest.raises(sg.InputError, match=r"two graphs of the same tokens are compared, and these are \(4, 4\) and \(5, 5\)"):

@@ -62,6 +62,18 @@ def test_receptive_fields_and_routes_by_hand() -> None:
     assert found == {(1, 2, 0), (1, 2, 1), (0, 0, 0), (0, 1, 0), (0, 1, 1)}
 
 
+def test_the_picture_has_a_line_for_each_edge_of_the_routes() -> None:
+    layered = by_hand()
+    table = layered.routes("c", 0.25)
+    ax = layered.plot("c", 0.25)
+    drawn = {tuple(map(int, (*line.get_xdata(), line.get_ydata()[0]))): line for line in ax.lines}
+    assert set(drawn) == set(zip(table["key"], table["query"], table["layer"], strict=True))
+    wide = [drawn[row.key, row.query, row.layer].get_linewidth() for row in table.itertuples()]
+    assert np.argsort(wide).tolist() == np.argsort(table["share"]).tolist()
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "b", "c"]
+    assert f"{len(table)} edges" in ax.get_title()
+
+
 def test_real_rollouts_are_causal_shares(alice: sg.Recording) -> None:
     layered = sg.networks(alice).layered()
     total = layered.rollout().values

@@ -39,6 +39,14 @@ def test_spectra_are_those_of_the_matrix(view: LinearView) -> None:
     np.testing.assert_allclose(view.apply(streams).ravel(), matrix @ streams.ravel(), atol=1e-12)
 
 
+def test_the_picture_has_a_bar_for_each_component(view: LinearView) -> None:
+    ax = view.plot()
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx(view.head_spectrum.tolist())
+    level = float(np.asarray(ax.lines[0].get_ydata())[0])
+    assert level**2 * len(view.head_spectrum) == pytest.approx(np.square(view.head_spectrum).sum())
+    assert f"amount to {view.effective_heads:.2f}" in ax.get_title()
+
+
 def test_ranks_multiply(view: LinearView) -> None:
     for row in view.heads.itertuples():
         one = np.kron(view.attention[row.head], view.maps[row.head].T)

@@ -85,6 +85,22 @@ def test_seeds_stay_and_are_not_counted() -> None:
     assert found.itself == pytest.approx(rest["itself"].mean())
 
 
+def test_the_picture_has_a_mark_for_each_token() -> None:
+    rng = np.random.default_rng(3)
+    one, noise = (heads_of_chance(rng, (12, 12), causal=False) for _ in range(2))
+    found = given_networks(np.stack([one, noise])[None]).match((0, 0), (0, 1), seeds=[1, 5], null="uniform", samples=3)
+    ax = found.plot()
+    drawn = {str(marks.get_label()): np.asarray(marks.get_offsets()) for marks in ax.collections}
+    table = found.table
+    rows = {"itself": table["itself"] & ~table["seed"], "another": ~table["itself"], "given (seed)": table["seed"]}
+    expected = {f"{name}: {int(some.sum())}": int(some.sum()) for name, some in rows.items() if some.any()}
+    assert {label: len(places) for label, places in drawn.items()} == expected
+    places = np.concatenate(list(drawn.values()))
+    assert {tuple(place) for place in places.astype(int)} == set(zip(table["token"], table["matched"], strict=True))
+    assert f"{found.itself:.0%} matched to themselves" in ax.get_title()
+    assert "under 'uniform'" in ax.get_title()
+
+
 def test_layers_one_after_the_other() -> None:
     rec = sg.record(sg.load(tiny_llama(num_hidden_layers=4)), list(range(14)))
     table = networks(rec).match_layers(samples=3, restarts=2)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing
 from jaxtyping import Float
 
-from sociogram.core.errors import InputError
+from sociogram.core.errors import InputError, MemoryLimitError
+from sociogram.watch.keep import allowed_bytes, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,26 @@ def check_count(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{name}={value!r}: a whole number from 1 up")
+
+
+def check_room(call: str, graphs: int, tokens: int, advice: str, limit: int | None = None, *, copies: int = 1) -> None:
+    """Refuse to hold so many graphs at once where there is no room.
+
+    Args:
+        call: the user's, for the message. advice: what to do instead.
+        graphs, tokens, copies: how many numbers of double precision: `copies * graphs * tokens**2`.
+        limit: bytes allowed; half of the free memory when left out.
+
+    Raises:
+        MemoryLimitError: says how much it would be, and the advice.
+    """
+    needed, allowed = 8 * copies * graphs * tokens**2, allowed_bytes(limit)
+    if needed > allowed:
+        times = f", {copies} times while they are compared" if copies > 1 else ""
+        raise MemoryLimitError(
+            f"{call} would hold {readable(needed)} of weights ({graphs} graphs of {tokens} tokens{times}), more than the "
+            f"{readable(allowed)} allowed: {advice}"
+        )
 
 
 def ratio(part: np.typing.ArrayLike, whole: np.typing.ArrayLike, least: float = 0.0) -> Float[np.ndarray, "*any"]:

@@ -180,7 +180,7 @@ def _layers(networks: Networks) -> tuple[np.ndarray, list[str], int]:
             f'by="{networks.source.by}": change() follows layers, and heads of two layers are not each other\'s: make the '
             'networks with by="layer", or ask over="steps"'
         )
-    weights, allowed = everything(networks)
+    weights, allowed = everything(networks, "change()")
     return _series([weights[i : i + 1] for i in range(len(weights))], [allowed], names_of(networks.labels))
 
 
@@ -195,7 +195,7 @@ def _recordings(networks: Networks, others: list[Networks]) -> tuple[np.ndarray,
             raise InputError(
                 f"change(): {len(networks)} graphs in recording 0 and {len(other)} in {number}: they are not the same heads"
             )
-    found = [everything(one) for one in (networks, *others)]
+    found = [everything(one, "change()") for one in (networks, *others)]
     return _series([weights for weights, _ in found], [allowed for _, allowed in found], [str(i) for i in range(len(found))])
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError
-from sociogram.graphs.asked import picture, ratio, shares_of
+from sociogram.graphs.asked import check_room, picture, ratio, shares_of
 from sociogram.graphs.diff import QUESTION
 from sociogram.graphs.distances import BY_READER, by_reader, names_of, readers_with_choice
 from sociogram.graphs.parts import decomposed
@@ -134,6 +134,7 @@ def common(networks: Networks, others: Sequence[Networks]) -> Common:
     Raises:
         InputError: no others, another question or other heads, or prompts of unequal length without a causal mask.
         RecordingError: what is needed was not kept.
+        MemoryLimitError: the average graphs do not fit into half of the free memory.
 
     Misleads: `offset` is what distance alone says. A head that hears all tokens equally has none of it, and no content either:
     its pattern is `place`, the same in all texts. Prompts that are alike (the same first words) make `content` small; take
@@ -141,6 +142,7 @@ def common(networks: Networks, others: Sequence[Networks]) -> Common:
     """
     every = (networks, *others)
     length = _check(every)
+    check_room("common()", len(networks), length, 'make the networks by="layer", or of shorter texts')
     averages, tables = [], []
     for weights, allowed, labels in _layers(every, length):
         averages.append(weights.mean(0))

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError
-from sociogram.graphs.asked import picture, shares_of
+from sociogram.graphs.asked import check_room, picture, shares_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,6 +107,7 @@ def distances(networks: Networks, metric: str = "jensen-shannon", other: Network
     Raises:
         InputError: an unknown metric, or graphs of another number of tokens.
         RecordingError: what is needed was not kept.
+        MemoryLimitError: all graphs do not fit into half of the free memory.
 
     Misleads: a reader that hears nothing in one graph (after a threshold) and something in the other counts as 1, and as 0 if it
     hears nothing in both. `"spectral"` does not know which token is which: graphs that only swap tokens have distance 0. In
@@ -114,13 +115,13 @@ def distances(networks: Networks, metric: str = "jensen-shannon", other: Network
     """
     if metric not in METRICS:
         raise InputError(f"metric={metric!r}: choose one of {', '.join(METRICS)}")
-    weights, allowed = everything(networks)
     if other is not None and len(other.tokens) != len(networks.tokens):
         raise InputError(
             f"distances(): {len(networks.tokens)} tokens here and {len(other.tokens)} there; readers are compared one by one, so "
             "make both of texts with as many tokens, or compare networks.summary() of both"
         )
-    others, others_allowed = (weights, allowed) if other is None else everything(other)
+    weights, allowed = everything(networks, "distances()")
+    others, others_allowed = (weights, allowed) if other is None else everything(other, "distances()")
     choice = readers_with_choice(allowed) | readers_with_choice(others_allowed)
     matrix = between(weights, others, metric, choice)
     labels = networks.labels
@@ -131,8 +132,14 @@ def distances(networks: Networks, metric: str = "jensen-shannon", other: Network
     return Distances(named, labels, columns, metric, int(choice.sum()) if metric in BY_READER else 0)
 
 
-def everything(networks: Networks) -> tuple[Graphs, Bool[np.ndarray, "graph query key"]]:
-    """All graphs and masks at once."""
+def everything(networks: Networks, call: str) -> tuple[Graphs, Bool[np.ndarray, "graph query key"]]:
+    """All graphs and masks at once.
+
+    Raises:
+        MemoryLimitError: they do not fit beside each other.
+    """
+    advice = 'make the networks by="layer" or by="all", or of a shorter text'
+    check_room(call, len(networks), len(networks.tokens), advice, copies=3)
     batches = list(networks.source.batches())
     return np.concatenate([one.weights for one in batches]), np.concatenate([one.allowed for one in batches])
 

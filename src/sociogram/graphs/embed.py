@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sociogram.core.errors import InputError, MemoryLimitError, RecordingError
+from sociogram.core.errors import InputError, RecordingError
+from sociogram.graphs.asked import check_room
 from sociogram.graphs.embedding import Embedding
 from sociogram.graphs.joint import common, omnibus
 from sociogram.graphs.matrices import Name, chosen, matrices, streamed
 from sociogram.graphs.positions import LOOSE, Degrees, Positions, adjacency, degrees_of, laplacian
 from sociogram.graphs.spectrum import dimension_of, few
-from sociogram.watch.keep import readable
 
 if TYPE_CHECKING:
     from sociogram.graphs.networks import Networks
@@ -112,7 +112,11 @@ def _omni(networks: Networks, numbers: list[int], dimension: int | None, memory_
             'or record with keep="default"'
         )
     tokens = len(networks.tokens)
-    _check_memory(8 * len(numbers) * tokens**2, memory_limit, len(numbers), tokens)
+    advice = (
+        'choose fewer (graphs=[(layer, head), ...]), take method="mase", which holds one layer at a time, or raise memory_limit '
+        "(bytes)"
+    )
+    check_room('embed("omni")', len(numbers), tokens, advice, memory_limit)
     weights = np.empty((len(numbers), tokens, tokens))
     place = {number: i for i, number in enumerate(numbers)}
     for number, matrix in matrices(networks, numbers):
@@ -178,16 +182,4 @@ def _check_apart(residual: np.ndarray, which: str) -> None:
             f"dimension={len(residual)}: component {place + 1} of {which} was not found by products (off by "
             f"{residual[place]:.1e} of the largest singular value): it lies too close to its neighbours to have "
             "positions of its own. Take a smaller dimension; networks.spectrum shows the values"
-        )
-
-
-def _check_memory(needed: int, limit: int | None, graphs: int, tokens: int) -> None:
-    import psutil
-
-    allowed = psutil.virtual_memory().available // 2 if limit is None else limit
-    if needed > allowed:
-        raise MemoryLimitError(
-            f'embed("omni") would hold {readable(needed)} of weights ({graphs} graphs of {tokens} tokens), more than the '
-            f'{readable(allowed)} allowed: choose fewer (graphs=[(layer, head), ...]), take method="mase", which holds one layer '
-            "at a time, or raise memory_limit (bytes)"
         )

@@ -10,13 +10,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError, RecordingError
-from sociogram.graphs.asked import check_count
+from sociogram.graphs.asked import check_count, picture
 from sociogram.graphs.matrices import streamed
 from sociogram.graphs.nulls import FLOOR, even, with_rows_of
 from sociogram.graphs.positions import adjacency, procrustes_distance
 from sociogram.graphs.spectrum import dimension_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from sociogram.graphs.networks import Networks
 
 Weights: TypeAlias = Float[np.ndarray, "_ _"]
@@ -46,6 +48,10 @@ class PositionTest:
     dimension: int
     samples: int
     noise: str
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """The distance beside those of random pairs as a picture; see `sg.plot.position_test`."""
+        return picture("position_test", self, ax=ax)
 
     def __repr__(self) -> str:
         """Distance, what it is under the null, and p."""

@@ -11,10 +11,12 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from sociogram.core.errors import InputError
+from sociogram.graphs.asked import picture
 from sociogram.models.tokens import find_token
 from sociogram.watch.access import check_index
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from scipy.sparse import csr_matrix
 
     from sociogram.watch.arrays import Address
@@ -175,6 +177,10 @@ class Layered:
             rows += [self._edge(i, q, k, float(step[q, k])) for q, k in np.argwhere(taken).tolist()]
             reached = taken.any(0)
         return pd.DataFrame(rows, columns=["layer", "query", "key", "query_token", "key_token", "share"])
+
+    def plot(self, query: Address = -1, threshold: float = 0.01, *, ax: Axes | None = None) -> Axes:
+        """The ways that lead to one token as a picture; see `sg.plot.routes`."""
+        return picture("routes", self, query, threshold, ax=ax)
 
     def _place(self, layer: int | None) -> int:
         if layer is None:

@@ -13,9 +13,12 @@ from jaxtyping import Float
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.core.linear import effective_rank
+from sociogram.graphs.asked import picture
 from sociogram.watch.axes import value_jacobian
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from sociogram.graphs.networks import Networks
 
 ROUNDING = 1e-6
@@ -130,6 +133,10 @@ class LinearView:
         start = np.random.default_rng(0).standard_normal(min(operator.shape))
         values: np.ndarray = svds(operator, count, v0=start, return_singular_vectors=False)
         return np.sort(values)[::-1]
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """`head_spectrum` as a picture; see `sg.plot.linear_view`."""
+        return picture("linear_view", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many heads, and what they amount to."""

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from sociogram.core.errors import InputError, RecordingError
-from sociogram.graphs.asked import check_count
+from sociogram.graphs.asked import check_count, picture
 from sociogram.graphs.matrices import place_of, streamed
 from sociogram.graphs.nulls import NULLS
 from sociogram.graphs.source import Batch, Source
@@ -19,6 +19,8 @@ from sociogram.graphs.spectrum import fitted
 from sociogram.watch.progress import bar
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from sociogram.graphs.networks import Networks
     from sociogram.watch.arrays import Address
 
@@ -56,6 +58,10 @@ class Matching:
     null_itself: Float[np.ndarray, " sample"]
     null: str | None
     p: float
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Tokens and their matches as a picture; see `sg.plot.matching`."""
+        return picture("matching", self, ax=ax)
 
     def __repr__(self) -> str:
         """How many tokens were matched to themselves, here and under the null."""

@@ -229,7 +229,6 @@ def _forget() -> None:
         ("flock", {"colour": 1}, r"Society\(...\)\(colour=...\): a society's forward takes no colour"),
         ("flock", {"labels": torch.full((1, 8), -100)}, "labels have the shape .1, 8. with something asked.*0 asked"),
         ("flock", {"labels": torch.ones(1, 7).long()}, "these are .1, 7., 7 asked. They are aligned with the answers, not shifted"),
-        ("pausing", {"position_ids": torch.arange(8)[None]}, "its tokens stand between pauses"),
         ("flock", {"inputs_embeds": torch.zeros(1, 8, 16)}, "this society reads input_ids .or inputs_embeds., one of them"),
     ],
 )
@@ -243,3 +242,9 @@ def test_more_places_than_there_are() -> None:
         society("learned")(ids(33))
     with pytest.raises(sg.InputError, match="33 places are needed"):
         society("pausing", positions="learned")(ids(11))
+
+
+def test_places_of_tokens_with_pauses_count_tokens() -> None:
+    model, tokens = society("pausing", positions="learned"), ids(6)
+    assert torch.equal(logits(model, tokens, position_ids=torch.arange(6)[None]), logits(model, tokens))
+    assert not torch.equal(logits(model, tokens, position_ids=torch.arange(2, 8)[None]), logits(model, tokens))

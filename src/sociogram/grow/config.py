@@ -54,7 +54,7 @@ _SIZES = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
     "window", "latents", "classes", "vector_size",
 )  # fmt: skip
-_THEIRS = {"model_type", "name_or_path", "attn_implementation", "torch_dtype", "num_labels", "output_attentions"}
+_THEIRS = {"model_type", "name_or_path", "attn_implementation", "torch_dtype", "num_labels", "output_attentions", "experts_implementation"}
 """What transformers hands to a configuration besides its fields."""
 
 

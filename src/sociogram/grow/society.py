@@ -186,8 +186,9 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             )
         if position_ids is None:
             position_ids = torch.arange(before, before + count, device=hidden.device)[None]
-        elif self._steps > 1:
-            raise InputError("Society(kind='pausing')(position_ids=...): its tokens stand between pauses. Leave out position_ids.")
+        elif self._steps > 1:  # a token's place among tokens; its pauses follow it
+            own = torch.arange(self._steps, device=hidden.device)
+            position_ids = (position_ids[..., None] * self._steps + own).flatten(1)
         if self.rotary is not None:
             return hidden, self.rotary(hidden, position_ids)
         if self.embed_places is not None:

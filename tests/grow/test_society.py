@@ -43,7 +43,7 @@ def test_a_change_reaches_those_who_can_hear_it_and_nobody_else(name: str, data:
 
 
 def test_whom_a_token_hears_by_hand() -> None:
-    rows = ["x.......", "xx......", "xxx.....", "x.xx....", "xx.xx...", "x.x.xx..", "x..x.xx.", "x...x.xx"]
+    rows = ["x.......", "xx......", "xxx.....", "x.xx....", "x..xx...", "xx..xx..", "x.x..xx.", "x..x..xx"]
     assert torch.equal(hears(config("neighbourhood"), 8), torch.tensor([[c == "x" for c in row] for row in rows]))
     rows = ["xxxx", "xxx.", "xxxx", "x.xx"]
     assert torch.equal(hears(config("village"), 4), torch.tensor([[c == "x" for c in row] for row in rows]))
@@ -90,7 +90,9 @@ def test_written_text_is_the_likeliest_next_token_each_time(name: str) -> None:
     assert torch.equal(written, tokens)
 
 
-@pytest.mark.parametrize("name", ["isolated", "flock", "neighbourhood", "attention_only", "council", "routed", "pausing", "village"])
+@pytest.mark.parametrize(
+    "name", ["isolated", "flock", "neighbourhood", "attention_only", "council", "routed", "pausing", "village"]
+)
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 def test_padding_is_not_heard(name: str, implementation: str) -> None:
     model, tokens = society(name), ids(9)
@@ -108,7 +110,9 @@ def test_padding_that_would_be_heard_is_refused(name: str) -> None:
         society(name)(ids(4), attention_mask=torch.tensor([[1, 1, 1, 0]]))
 
 
-@pytest.mark.parametrize("name", ["isolated", "flock", "neighbourhood", "routed", "pausing", "attention_only", "all around", "council"])
+@pytest.mark.parametrize(
+    "name", ["isolated", "flock", "neighbourhood", "routed", "pausing", "attention_only", "all around", "council"]
+)
 def test_both_of_transformers_own_ways_agree(name: str) -> None:
     model, tokens = society(name), ids(9, count=2)
     model.set_attn_implementation("eager")
@@ -169,7 +173,9 @@ def test_rotary_positions_are_those_of_llama() -> None:
     theirs = LlamaRotaryEmbedding(LlamaConfig(hidden_size=16, num_attention_heads=4, num_key_value_heads=4))
     where, (query, key) = torch.arange(9)[None], torch.randn(2, 1, 4, 9, 4)
     tables = attending.Rotary(config("flock"))(query, where)
-    for one, other in zip(attending.apply_rotary_pos_emb(query, key, *tables), apply_rotary_pos_emb(query, key, *theirs(query, where)), strict=True):
+    for one, other in zip(
+        attending.apply_rotary_pos_emb(query, key, *tables), apply_rotary_pos_emb(query, key, *theirs(query, where)), strict=True
+    ):
         assert (one - other).abs().max() <= 1e-5
 
 
@@ -228,7 +234,11 @@ def _forget() -> None:
     [
         ("flock", {"colour": 1}, r"Society\(...\)\(colour=...\): a society's forward takes no colour"),
         ("flock", {"labels": torch.full((1, 8), -100)}, "labels have the shape .1, 8. with something asked.*0 asked"),
-        ("flock", {"labels": torch.ones(1, 7).long()}, "these are .1, 7., 7 asked. They are aligned with the answers, not shifted"),
+        (
+            "flock",
+            {"labels": torch.ones(1, 7).long()},
+            "these are .1, 7., 7 asked. They are aligned with the answers, not shifted",
+        ),
         ("flock", {"inputs_embeds": torch.zeros(1, 8, 16)}, "this society reads input_ids .or inputs_embeds., one of them"),
     ],
 )
@@ -238,7 +248,7 @@ def test_what_a_society_cannot_take_is_refused(name: str, more: dict[str, object
 
 
 def test_more_places_than_there_are() -> None:
-    with pytest.raises(sg.InputError, match="33 places are needed .pauses included. and there are 32"):
+    with pytest.raises(sg.InputError, match=r"33 places are needed .pauses included. and there are 32"):
         society("learned")(ids(33))
     with pytest.raises(sg.InputError, match="33 places are needed"):
         society("pausing", positions="learned")(ids(11))

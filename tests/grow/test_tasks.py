@@ -16,7 +16,7 @@ from sociogram.grow.tasks import accuracy, asked, majority
 TASKS = [
     Recall(),
     Recall(vocab_size=32, length=32, pairs=8),
-    Recall(vocab_size=16, length=16, pairs=2, noise=False, power=1),
+    Recall(vocab_size=16, length=16, pairs=2, noise=False, power=1.0),
     Copy(),
     Repeat(),
     Repeat(vocab_size=6, length=9, shortest=2, longest=6),
@@ -41,7 +41,8 @@ def test_the_oracle_is_right_and_the_commonest_answer_is_not(task: Task) -> None
     assert majority(batch["labels"]) <= task.blind + 5 * (task.blind / many) ** 0.5 + 5 / many
     assert task.blind <= task.chance
     assert batch["input_ids"].shape == (512, task.length)
-    assert 0 <= int(batch["input_ids"].min()) and int(batch["input_ids"].max()) < task.vocab_size
+    assert int(batch["input_ids"].min()) >= 0
+    assert int(batch["input_ids"].max()) < task.vocab_size
 
 
 @pytest.mark.parametrize("task", [*TASKS, Regression(), Language(), Masked(Language())], ids=repr)
@@ -68,7 +69,10 @@ def guessed(task: Task, guess: dict[str, object]) -> float:
     ("task", "options"),
     [
         (Recall(vocab_size=64, length=32, pairs=4), lambda ids, place: ids[1:8:2]),
-        (Repeat(vocab_size=20, length=20, shortest=3, longest=5), lambda ids, place: [t for t in ids[:place].unique() if t != ids[place]]),
+        (
+            Repeat(vocab_size=20, length=20, shortest=3, longest=5),
+            lambda ids, place: [t for t in ids[:place].unique() if t != ids[place]],
+        ),
     ],
 )
 def test_chance_is_what_a_guess_among_the_told_gets(task: Task, options: object) -> None:
@@ -96,7 +100,7 @@ def test_near_keys_come_back_more_often() -> None:
         labels = drawn(Recall(vocab_size=64, length=64, pairs=4, power=power))["labels"]
         return float(asked(labels).nonzero()[:, 1].double().mean())
 
-    assert mean_place(0.01) < mean_place(1) - 5
+    assert mean_place(0.01) < mean_place(1.0) - 5
 
 
 def test_copy_and_repeat_by_hand() -> None:
@@ -144,7 +148,7 @@ def test_senses_are_told_by_one_word() -> None:
     text = task.tokenizer.decode(batch["input_ids"][0]).split()
     answer = task.tokenizer.decode(batch["labels"][0, -1:])
     assert answer.split("/")[0] == text[-1]
-    pointing = dict((f"{word}/{name}", cues.split()) for word, *both in SENSES for name, cues in both)
+    pointing = {f"{word}/{name}": cues.split() for word, *both in SENSES for name, cues in both}
     assert len(set(text) & set(pointing[answer])) == 1
 
 
@@ -162,7 +166,10 @@ def test_language_is_the_text_and_its_next_tokens(level: str) -> None:
     assert 0.005 < task.chance < 0.6
     held = Language(level=level, length=20, part="held", pieces=task.pieces)
     assert held.vocab_size == task.vocab_size
-    assert all(held.tokenizer.decode(row[2:-2]).strip("�") in help_text()[-len(help_text()) // 9 :] for row in drawn(held, 8)["input_ids"])
+    assert all(
+        held.tokenizer.decode(row[2:-2]).strip("�") in help_text()[-len(help_text()) // 9 :]
+        for row in drawn(held, 8)["input_ids"]
+    )
     with pytest.raises(sg.InputError, match="nobody knows how a text goes on"):
         task.oracle(batch)
 
@@ -197,7 +204,7 @@ def test_masked_tokens_are_the_task_s_own() -> None:
         (lambda: Language(pieces=400), "only for those"),
         (lambda: Language(level="subword", pieces=20), "the 256 bytes are among them"),
         (lambda: Masked(Regression()), "vectors, which nothing can mask"),
-        (lambda: Masked(Copy(), share=0), "a share lies between 0 and 1"),
+        (lambda: Masked(Copy(), share=0.0), "a share lies between 0 and 1"),
     ],
 )
 def test_tasks_that_cannot_be_are_refused(make: object, message: str) -> None:

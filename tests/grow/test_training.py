@@ -30,7 +30,7 @@ from .making import config, society
 SMALL = Recall(vocab_size=16, length=12, pairs=2, noise=False)
 
 
-class Interrupted(Exception):
+class PowerCutError(Exception):
     pass
 
 
@@ -45,21 +45,21 @@ def same(one: Society, other: Society) -> bool:
 @pytest.mark.parametrize("name", ["flock", "random routing"])
 def test_going_on_gives_the_weights_of_an_uninterrupted_run(name: str, tmp_path: Path) -> None:
     """Bit for bit, with routers that draw from torch's generator too."""
-    options = {"steps": 24, "batch": 8, "every": 4, "test_count": 8, "save_every": 5}
+    options = {"steps": 24, "batch": 8, "every": 4, "test_count": 8, "save_every": 4}
     whole = train(config(name), SMALL, **options)
 
     def interrupt(model: Society) -> dict[str, float]:
         if not interrupt.over and interrupt.calls == 3:
             interrupt.over = True
-            raise Interrupted
+            raise PowerCutError
         interrupt.calls += 1
         return {"calls": interrupt.calls}
 
     interrupt.over, interrupt.calls = False, 0
     folder = tmp_path / "run"
-    with pytest.raises(Interrupted):
+    with pytest.raises(PowerCutError):
         train(config(name), SMALL, **options, to=folder, measure=interrupt)
-    with pytest.raises(sg.InputError, match="its training was interrupted, go on with train.*resume=True"):
+    with pytest.raises(sg.InputError, match=r"its training was interrupted, go on with train.*resume=True"):
         open_grown(folder)
     gone_on = train(config(name), SMALL, **options, to=folder, measure=interrupt, resume=True)
     assert same(whole.model, gone_on.model)
@@ -76,9 +76,9 @@ def test_going_on_gives_the_weights_of_an_uninterrupted_run(name: str, tmp_path:
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     options = {"steps": 2, "batch": 4, "test_count": 4, "to": tmp_path / "run"}
     train(config("flock"), SMALL, **options)
-    with pytest.raises(sg.InputError, match="it holds a run already. Give another folder, or resume=True"):
+    with pytest.raises(sg.InputError, match=r"it holds a run already. Give another folder, or resume=True"):
         train(config("flock"), SMALL, **options)
-    with pytest.raises(sg.InputError, match="the run there has seed=0, and this call seed=1. Call it as before"):
+    with pytest.raises(sg.InputError, match=r"the run there has seed=0, and this call seed=1. Call it as before"):
         train(config("flock"), SMALL, **options, seed=1, resume=True)
     with pytest.raises(sg.InputError, match="nothing to go on from without a folder"):
         train(config("flock"), SMALL, steps=2, resume=True)
@@ -174,9 +174,17 @@ def test_masked_tokens_are_restored_by_those_who_hear_all_around() -> None:
 @pytest.mark.parametrize(
     ("made", "task", "message"),
     [
-        (config("flock"), Evidence(), "asks for a class, and the society has objective='token'. Choose SocietyConfig.objective='class'"),
+        (
+            config("flock"),
+            Evidence(),
+            "asks for a class, and the society has objective='token'. Choose SocietyConfig.objective='class'",
+        ),
         (config("flock"), Recall(), "needs max_position_embeddings=64, and the society has 32"),
-        (config("flock"), Recall(vocab_size=64, length=16), "needs vocab_size=64, and the society has 19. Grow one with vocab_size=64"),
+        (
+            config("flock"),
+            Recall(vocab_size=64, length=16),
+            "needs vocab_size=64, and the society has 19. Grow one with vocab_size=64",
+        ),
         (config("all around"), Copy(vocab_size=9), "reads them there. Choose causal=True, or ask for masked tokens"),
         (config("council"), Repeat(vocab_size=9, length=16, shortest=2, longest=4), "reads them there"),
         (config("flock", objective="class", classes=2), Evidence(vocab_size=19), "needs classes=4, and the society has 2"),

@@ -88,22 +88,24 @@ def test_a_council_s_messages_go_through_its_latents() -> None:
 @pytest.mark.parametrize("name", ["flock", "neighbourhood", "routed", "attention_only", "all around"])
 def test_edits_land(name: str) -> None:
     model = sg.load(society(name))
-    steered = sg.steer(model, sg.edits.cut(query=8, key=8, layer=0))
-    change = (steered.logits(ids(9)) - model.logits(ids(9))).abs()
-    assert steered.receipt.null_drift <= 1e-12
+    with sg.steer(model, sg.edits.cut(query=8, key=8, layer=0)) as steered:
+        change = (steered.logits(ids(9)) - model.logits(ids(9))).abs()
+        assert steered.receipt.null_drift <= 1e-12
     assert float(change[8].max()) > 1e-6
     if model.hf.config.causal and name != "routed":
         assert float(change[:8].max()) == 0
 
 
 def test_an_edit_of_what_nobody_hears_does_not_land() -> None:
-    with pytest.raises(sg.EditDidNotLand):
-        sg.steer(sg.load(society("isolated")), sg.edits.cut(query=5, key=2)).logits(ids(9))
-    with pytest.raises(sg.EditDidNotLand):
-        sg.steer(sg.load(society("messenger")), sg.edits.cut(query=5, key=2)).logits(ids(9))
+    with pytest.raises(sg.EditDidNotLand), sg.steer(sg.load(society("isolated")), sg.edits.cut(query=5, key=2)) as steered:
+        steered.logits(ids(9))
+    with pytest.raises(sg.EditDidNotLand), sg.steer(sg.load(society("messenger")), sg.edits.cut(query=5, key=2)) as steered:
+        steered.logits(ids(9))
 
 
-@pytest.mark.parametrize("name", ["flock", "isolated", "messenger", "feedforward", "linear_attention", "routed", "pausing", "council"])
+@pytest.mark.parametrize(
+    "name", ["flock", "isolated", "messenger", "feedforward", "linear_attention", "routed", "pausing", "council"]
+)
 def test_the_flock_and_the_page(name: str, tmp_path: Path) -> None:
     rec = recorded(name)
     flock = rec.flock()

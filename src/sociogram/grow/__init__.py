@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from sociogram.grow.grown import Grown, open_grown, register
     from sociogram.grow.hearing import hears, reach
     from sociogram.grow.scoring import score
+    from sociogram.grow.senses import Senses
     from sociogram.grow.sequences import Copy, Recall, Repeat
     from sociogram.grow.society import Society
     from sociogram.grow.tasks import Task
     from sociogram.grow.text import Language, Masked
     from sociogram.grow.training import train
-    from sociogram.grow.senses import Senses
 
 _HOME = {
     **dict.fromkeys(("KINDS", "SocietyConfig"), "config"),

@@ -15,7 +15,7 @@ NOTHING = -100
 """The label where nothing is asked."""
 
 
-def logits(society: Any, hidden: Float[Tensor, "batch query d_model"], padding: Tensor | None) -> Float[Tensor, "batch *rest"]:
+def logits(society: Any, hidden: Float[Tensor, "batch query d_model"], padding: Tensor | None) -> Float[Tensor, batch * rest]:
     """The answers of the last states.
 
     `token`, `number`: the unembedding. `class`: of the first token, or of the mean over real tokens. `embedding`: minus the
@@ -61,8 +61,8 @@ def loss(society: Any, hidden: Tensor, said: Tensor, labels: Tensor) -> Float[Te
     expected = said.shape[:1] if config.objective == "class" else said.shape[:2]
     if labels.shape != expected or not bool(asked.any()):
         raise InputError(
-            f"Society(objective={config.objective!r})(labels=...): labels have the shape {list(expected)} with something asked, and "
-            f"these are {list(labels.shape)}, {int(asked.sum())} asked. They are aligned with the answers, not shifted."
+            f"Society(objective={config.objective!r})(labels=...): labels have the shape {list(expected)} with something asked, "
+            f"and these are {list(labels.shape)}, {int(asked.sum())} asked. They are aligned with the answers, not shifted."
         )
     if config.objective == "number":
         return (said[..., 0][asked] - labels[asked]).square().mean() / 2

@@ -54,7 +54,15 @@ _SIZES = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
     "window", "latents", "classes", "vector_size",
 )  # fmt: skip
-_THEIRS = {"model_type", "name_or_path", "attn_implementation", "torch_dtype", "num_labels", "output_attentions", "experts_implementation"}
+_THEIRS = {
+    "model_type",
+    "name_or_path",
+    "attn_implementation",
+    "torch_dtype",
+    "num_labels",
+    "output_attentions",
+    "experts_implementation",
+}
 """What transformers hands to a configuration besides its fields."""
 
 
@@ -66,8 +74,8 @@ class SocietyConfig(PreTrainedConfig):  # type: ignore[misc]
             `"isolated"`: attention in which each token may hear itself alone;
             `"messenger"`: one state passed along by a recurrent `cell`;
             `"flock"`: full attention;
-            `"neighbourhood"`: attention within `window` (distances below it), to `far` more tokens at the distances window,
-            2 window, 4 window ... (Li et al. 2019), and to the first `global_tokens`, which hear all if not causal;
+            `"neighbourhood"`: attention within `window` (distances below it), to `far` more tokens at the distances
+            2 window, 4 window, 8 window ... (Li et al. 2019), and to the first `global_tokens`, which hear all if not causal;
             `"council"`: `latents` vectors hear the tokens, and the tokens hear them alone (Jaegle et al. 2021); never causal;
             `"routed"`: mixture of depths (Raposo et al. 2024): in every second layer only the `routed_share` of the tokens that a
             router scores highest takes part; which ones depends on the whole sequence, so that it is not causal even if its
@@ -259,10 +267,14 @@ def _check_together(config: SocietyConfig) -> None:
         why = "its latents hear all tokens, and all tokens hear them"
         raise refusal(config, "causal", why, "Leave out causal, or choose another kind.")
     if not config.causal and config.kind in ("messenger", "isolated"):
-        why = "its state goes from first to last" if config.kind == "messenger" else "nobody hears anybody, so nothing would change"
+        why = (
+            "its state goes from first to last" if config.kind == "messenger" else "nobody hears anybody, so nothing would change"
+        )
         raise refusal(config, "causal", why, "Leave out causal.")
     if config.pool == "cls" and config.causal:
-        raise refusal(config, "pool", "the first token of a causal society has heard nobody", "Choose causal=False or pool='mean'.")
+        raise refusal(
+            config, "pool", "the first token of a causal society has heard nobody", "Choose causal=False or pool='mean'."
+        )
     if config.kind == "routed" and config.num_hidden_layers < 2:
         raise refusal(config, "num_hidden_layers", "every second layer is routed", "Give at least two layers.")
     if config.use_cache and not config.caches:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sociogram.grow.tasks import Batch, distinct, refuse, uniform
+from sociogram.grow.tasks import Batch, distinct, refuse
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Regression:
-    """Linear regression in the context (von Oswald et al. 2023): `examples` of (x, w . x), then x and 0, for which w . x is asked.
+    """Regression in the context (von Oswald et al. 2023): `examples` of (x, w . x), then x and 0, for which w . x is asked.
 
     x is uniform between -1 and 1, w normal, anew for each sequence; vectors are `(x, y)`, `dimension + 1` wide. Losses are half
     the mean squared error, whose value for saying 0 always is `dimension / 6`.
@@ -114,7 +114,7 @@ class Regression:
 
     def batch(self, count: int, generator: torch.Generator | None = None) -> Batch:
         """So many sequences."""
-        x = uniform((count, self.length, self.dimension), -1, 1, generator)
+        x = 2 * torch.rand(count, self.length, self.dimension, generator=generator) - 1
         w = torch.randn(count, self.dimension, 1, generator=generator)
         y = x @ w
         labels = torch.full((count, self.length), torch.nan)

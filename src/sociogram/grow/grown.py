@@ -12,6 +12,7 @@ import pandas as pd
 
 from sociogram.core.errors import InputError
 from sociogram.grow.config import SocietyConfig
+from sociogram.models.quiet import quiet
 
 if TYPE_CHECKING:
     from sociogram.grow.society import Society
@@ -25,8 +26,8 @@ class Grown:
 
     Attributes:
         model: the society, in evaluation mode; `sg.load(grown.model)` makes it ready to be watched and steered.
-        history: one row for each step at which something was noted: `step`, `loss` (mean over the steps since the row before that has
-            one), `learning_rate`, `grad_norm`; `test_loss`, `accuracy` and what `measure` gave, where they were asked for.
+        history: one row for each step at which something was noted: `step`, `loss` (mean over the steps since the one
+            noted before), `learning_rate`, `grad_norm`; `test_loss`, `accuracy` and what `measure` gave.
         settings: how it was made: config, task, and every argument of `train`.
     """
 
@@ -37,7 +38,8 @@ class Grown:
     def save(self, folder: str | PathLike[str]) -> None:
         """Write model, history and settings into a folder, which `open_grown` reads."""
         path = Path(folder)
-        self.model.save_pretrained(path)
+        with quiet():
+            self.model.save_pretrained(path)
         self.history.to_csv(path / HISTORY, index=False)
         write_settings(path, self.settings)
 
@@ -72,7 +74,9 @@ def open_grown(folder: str | PathLike[str]) -> Grown:
     if settings is None or not is_finished(path):
         unfinished = f"; its training was interrupted, go on with train(..., to={str(folder)!r}, resume=True)" if settings else ""
         raise InputError(f"open_grown({str(folder)!r}): there is no finished society{unfinished}")
-    return Grown(Society.from_pretrained(path).eval(), pd.read_csv(path / HISTORY), settings)
+    with quiet():
+        society = Society.from_pretrained(path).eval()
+    return Grown(society, pd.read_csv(path / HISTORY), settings)
 
 
 def register() -> None:

@@ -32,7 +32,7 @@ def pair_rule(config: SocietyConfig) -> Rule:
         if not config.causal:
             heard = heard | (reader < few)
         for step in range(int(config.far or 0)):
-            heard = heard | (distance == window * 2**step)
+            heard = heard | (distance == 2 * window * 2**step)
         return heard & flock(batch, head, reader, sender)
 
     return {"isolated": isolated, "neighbourhood": neighbourhood}.get(config.kind, flock)

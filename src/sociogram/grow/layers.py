@@ -66,8 +66,8 @@ class Layer(nn.Module):
 class RoutedLayer(nn.Module):
     """A layer in which some tokens take part; the others are passed over and keep their bits.
 
-    The chosen hear each other alone. All tokens are computed, and those passed over multiplied by 0: the layer does what a mixture
-    of depths does, and does not save its time.
+    The chosen hear each other alone. All tokens are computed, and those passed over multiplied by 0: the layer does what a
+    mixture of depths does, and does not save its time.
     """
 
     def __init__(self, config: SocietyConfig, layer_idx: int) -> None:
@@ -125,7 +125,7 @@ class Council(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Any = None) -> Float[Tensor, "batch query d_model"]:
         """The tokens' stream `[batch, query, d_model]` after all layers; `mask` says which tokens the latents may hear."""
-        latents = self.latents.weight[None].expand(hidden.shape[0], -1, -1)
+        latents = self.latents.weight + torch.zeros_like(hidden[:, :1])  # the same for each sequence
         for gather, tell in zip(self.gather, self.tell, strict=True):
             latents = gather(latents, hidden, mask)
             hidden = tell(hidden, latents)

@@ -83,7 +83,7 @@ class FeedForward(nn.Module):
 
 
 class LinearAttention(nn.Module):
-    """`sum over keys of (query . key) * value / tokens heard`, without softmax (Katharopoulos et al. 2020, von Oswald et al. 2023).
+    """`sum over keys of (query . key) * value / tokens heard`, without softmax (Katharopoulos et al. 2020).
 
     Weights may be negative and sum to nothing in particular. `weights` gives them; the seam knows softmax alone, so that
     recordings keep this layer's move as one `opaque` entry.

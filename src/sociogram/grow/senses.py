@@ -40,7 +40,10 @@ SENSES: tuple[tuple[str, tuple[str, str], tuple[str, str]], ...] = (
     ("log", ("wood", "axe fireplace saw forest"), ("record", "captain diary entry voyage")),
 )
 """Written for this task: a word, and for each of two senses its name and words that point to it."""
-NEUTRAL = tuple("the a of and was old new very small there then again today near one this that our some quite".split())
+NEUTRAL = (
+    "the", "a", "of", "and", "was", "old", "new", "very", "small", "there", "then", "again", "today", "near", "one", "this",
+    "that", "our", "some", "quite",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _vocabulary() -> dict[str, int]:
 
 @cache
 def _tables() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ids of words `[word]`, their cues `[word, sense, cue]`, their senses `[word, sense]`, and who may distract `[word, token]`."""
+    """Ids of words `[word]`, their cues `[word, sense, cue]`, senses `[word, sense]`, and who may distract `[word, token]`."""
     ids = _vocabulary()
     words = torch.tensor([ids[word] for word, *_ in SENSES])
     cues = torch.tensor([[[ids[cue] for cue in told.split()] for _, told in senses] for _, *senses in SENSES])

@@ -18,8 +18,8 @@ from sociogram.grow.tasks import Batch, distinct, refuse
 class Recall:
     """Multi-query associative recall (Arora et al. 2023): pairs of key and value, then each key once more, whose value is asked.
 
-    Keys are the tokens from 1 below half the vocabulary, values those from there on. Keys come back at even distances from the end
-    of the pairs, near ones more often (`power` as in the paper's code, 1 for evenly); other places hold random tokens
+    Keys are the tokens from 1 below half the vocabulary, values those from there on. Keys come back at even distances from the
+    end of the pairs, near ones more often (`power` as in the paper's code, 1 for evenly); other places hold random tokens
     (`noise`) or token 0.
     """
 
@@ -120,7 +120,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Repeat:
-    """Different random tokens, again and again, with a period drawn for each sequence; from the second round on the next is asked.
+    """Different random tokens again and again, with a period drawn for each sequence; from the second round on the next is asked.
 
     The first token of the second round cannot be foreseen, and is not asked.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -87,13 +87,12 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
                 init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
         elif isinstance(module, nn.RMSNorm) or "LayerNorm" in type(module).__name__:
             init.ones_(module.weight)
-        for name, child in module.named_children():
+        for name, child in cast("list[tuple[str, Any]]", [*module.named_children()]):
             if name in ("o_proj", "down_proj"):
                 init.normal_(child.weight, std=(2 * self.config.num_hidden_layers * child.in_features) ** -0.5)
             elif name in ("igate_preact", "fgate_preact"):  # as the paper's: gates open slowly, and forget slowly
                 init.zeros_(child.weight)
-                levels = torch.linspace(3, 6, child.out_features) if name[0] == "f" else torch.full((child.out_features,), -10.0)
-                init.copy_(child.bias, levels)
+                init.copy_(child.bias, _gates(name, len(child.bias)))
 
     def forward(
         self,
@@ -147,12 +146,14 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             raise InputError(f"Society(...)({unknown[0]}=...): a society's forward takes no {unknown[0]}. Leave it out.")
         if (use_cache or past is not None) and not self.config.caches:
             raise InputError(
-                f"Society(kind={self.config.kind!r}, causal={self.config.causal})(use_cache=True): this society reads every token "
-                "anew and would ignore a cache. Leave it out; generate(..., use_cache=False)."
+                f"Society(kind={self.config.kind!r}, causal={self.config.causal})(use_cache=True): this society reads every "
+                "token anew and would ignore a cache. Leave it out; generate(..., use_cache=False)."
             )
 
     def _entered(self, ids: Tensor | None, embeds: Tensor | None, vectors: Tensor | None) -> Tensor:
-        given = [name for name, value in {"input_ids": ids, "inputs_embeds": embeds, "vectors": vectors}.items() if value is not None]
+        given = [
+            name for name, value in {"input_ids": ids, "inputs_embeds": embeds, "vectors": vectors}.items() if value is not None
+        ]
         wanted = "vectors" if self.embed_vectors is not None else "input_ids"
         if len(given) != 1 or given[0] not in (wanted, "inputs_embeds"):
             raise InputError(
@@ -161,7 +162,7 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             )
         if embeds is not None:
             return embeds
-        return self.embed_vectors(vectors) if self.embed_vectors is not None else self.embed_tokens(ids)
+        return self.embed_vectors(vectors) if self.embed_vectors is not None else self.get_input_embeddings()(ids)
 
     def _cache(self, past: Any, use_cache: bool | None) -> Any:
         wanted = self.config.use_cache and not self.training if use_cache is None else use_cache
@@ -214,6 +215,11 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     def floating_point_ops(self, inputs: Any, exclude_embeddings: bool = True) -> int:
         """Not counted: transformers' estimate knows no kinds."""
         return 0
+
+
+def _gates(name: str, count: int) -> Float[Tensor, " head"]:
+    """The first biases of a matrix memory's input and forget gates."""
+    return torch.linspace(3, 6, count) if name[0] == "f" else torch.full((count,), -10.0)
 
 
 def sinusoids(position_ids: Tensor, like: Tensor) -> Float[Tensor, "batch query d_model"]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from sociogram.core.errors import InputError
@@ -21,8 +21,8 @@ class Task(Protocol):
     """A generator of questions whose answers are known.
 
     Attributes:
-        asks: the kind of answer: `"token"` (labels `[batch, query]`, -100 where nothing is asked), `"class"` (`[batch]`), `"number"`
-            (`[batch, query]`, NaN where nothing is asked).
+        asks: the kind of answer: `"token"` (labels `[batch, query]`, -100 where nothing is asked), `"class"` (`[batch]`),
+            `"number"` (`[batch, query]`, NaN where nothing is asked).
         vocab_size: how many tokens there are; None for vectors.
         length: tokens of each sequence.
         chance: the accuracy (with numbers: the loss) of who knows which answers the sequence offers, but not which is right.
@@ -72,7 +72,7 @@ def accuracy(answers: Tensor, labels: Tensor) -> float:
     return float((answers[where] == labels[where]).double().mean())
 
 
-def majority(labels: Int[Tensor, "..."]) -> float:
+def majority(labels: Int[Tensor, ...]) -> float:
     """The share of the commonest label: the accuracy of saying it always."""
     answers = labels[asked(labels)]
     return float(answers.unique(return_counts=True)[1].max()) / answers.numel()
@@ -81,13 +81,6 @@ def majority(labels: Int[Tensor, "..."]) -> float:
 def distinct(count: int, few: int, of: int, generator: torch.Generator | None) -> Int[Tensor, "count few"]:
     """Rows of `few` different numbers below `of`, every order equally likely."""
     return torch.rand(count, of, generator=generator).topk(few, dim=-1).indices
-
-
-def uniform(
-    size: tuple[int, ...], low: float, high: float, generator: torch.Generator | None, dtype: torch.dtype = torch.float32
-) -> Float[Tensor, "..."]:
-    """Numbers between two."""
-    return torch.rand(size, generator=generator, dtype=dtype) * (high - low) + low
 
 
 def refuse(task: object, option: str, why: str, fix: str) -> InputError:

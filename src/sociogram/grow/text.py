@@ -90,12 +90,14 @@ class Language:
 
     def oracle(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Refused."""
-        raise InputError(f"{self!r}.oracle(...): nobody knows how a text goes on. Compare with task.chance, or with another model.")
+        raise InputError(
+            f"{self!r}.oracle(...): nobody knows how a text goes on. Compare with task.chance, or with another model."
+        )
 
 
 @dataclass(frozen=True)
 class Masked:
-    """A task's inputs with a share of tokens replaced by a mask (the last of the vocabulary, one more than the task's): restore them.
+    """A task's inputs with some tokens replaced by a mask (the last of the vocabulary, one more than the task's): restore them.
 
     At least one token of each sequence is masked. What the task itself asked is forgotten.
     """
@@ -174,7 +176,7 @@ def _characters() -> PreTrainedTokenizerFast:
 
     letters = sorted(set(help_text()))
     backend = Tokenizer(models.WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token=" "))
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s)."), "isolated")
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     backend.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=backend)
 

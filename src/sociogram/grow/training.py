@@ -72,7 +72,9 @@ def train(
         test: the task to test on, the same when left out (held-out sequences of it); test_count: on how many.
         measure: called with the society (in evaluation mode) whenever it is tested; what it returns joins the history.
         until: stop when the accuracy reaches this.
-        save_every: how often to write a checkpoint (with `to`); a fifth of all steps when left out. The last two are kept.
+        save_every: how often to write a checkpoint (with `to`); about a fifth of all steps when left out. The last two are kept.
+            With a multiple of `every` the history of a resumed run is that of an uninterrupted one too (else the first `loss`
+            after the checkpoint is a mean over fewer steps).
         arguments: more of transformers' `TrainingArguments`.
 
     Raises:
@@ -87,7 +89,7 @@ def train(
     _check(settings, to, resume)
     if resume and to is not None and is_finished(Path(to)):
         return _as_it_was(society, open_grown(to))
-    save_every = (save_every or max(1, steps // 5)) if to is not None else None
+    save_every = (save_every or run.every * max(1, steps // (5 * run.every))) if to is not None else None
     with _own_randomness(seed), tempfile.TemporaryDirectory() as spare:
         folder = Path(spare if to is None else to)
         chosen = _arguments(folder, settings, save_every) | dict(arguments or {})
@@ -171,8 +173,8 @@ def _society(what: SocietyConfig | Society, task: Task, seed: int) -> Society:
         return what
     if not isinstance(what, SocietyConfig):
         raise InputError(
-            f"train({type(what).__name__}, ...): it trains societies, whose labels are aligned with their answers; other models shift "
-            "theirs. Give a SocietyConfig or a Society."
+            f"train({type(what).__name__}, ...): it trains societies, whose labels are aligned with their answers; other models "
+            "shift theirs. Give a SocietyConfig or a Society."
         )
     check_fit(what, task)
     with torch.random.fork_rng(devices=[]):
@@ -229,7 +231,9 @@ def _check(settings: dict[str, Any], to: str | PathLike[str] | None, resume: boo
         write_settings(folder, settings)
         return
     if not resume:
-        raise InputError(f"train(to={str(to)!r}): it holds a run already. Give another folder, or resume=True to go on with that one.")
+        raise InputError(
+            f"train(to={str(to)!r}): it holds a run already. Give another folder, or resume=True to go on with that one."
+        )
     differing = sorted(name for name in settings if before is None or before.get(name) != settings[name])
     if differing:
         name = differing[0]

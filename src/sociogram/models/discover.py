@@ -143,8 +143,8 @@ class _Discovery:
     def _unheard(self) -> None:
         """Layers of a model without attention: the outermost elements of lists whose account can be read, token by token.
 
-        Not where something that looks like attention ran unseen: that conversation is missed, and no entry stands for it. And only
-        where the tokens are those that went in, so that rows of a picture or of a spectrum are not taken for them.
+        Not where something that looks like attention ran unseen: that conversation is missed, and no entry stands for it. And
+        only where the tokens are those that went in, so that rows of a picture or of a spectrum are not taken for them.
         """
         if any(self._silent()):
             return

@@ -12,7 +12,7 @@ LONG = 4
 
 @contextmanager
 def bar(what: str, tokens: int, passes: int, unit: str = "tokens") -> Iterator[Callable[[int], None]]:
-    """Inside, `advance(count)` moves a bar of so many `unit` on standard error, which goes when all is done; nothing where nobody looks."""
+    """Inside, `advance(count)` moves a bar on standard error, which goes when all is done; nothing where nobody looks."""
     if passes < LONG or not sys.stderr.isatty():
         yield lambda count: None
         return

@@ -110,6 +110,9 @@ def test_the_flock_and_the_page(name: str, tmp_path: Path) -> None:
     rec = recorded(name)
     flock = rec.flock()
     assert np.isfinite(flock.positions).all()
+    assert (rec.moves()["moved"] >= 0).all()
+    if not (Path(sg.__file__).parent / "studio" / "static" / "page.js").is_file():
+        pytest.skip("the page is not built (make page)")
     sg.to_html(rec, tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size > 50_000
 

@@ -88,8 +88,8 @@ def test_training_lowers_the_loss_and_an_isolated_society_learns_no_recall() -> 
     """Values are told to the right of their keys: who hears nobody cannot do better than always saying the same."""
     task = Repeat(vocab_size=12, length=16, shortest=3, longest=6)
     sizes = {"vocab_size": 12, "hidden_size": 32, "max_position_embeddings": 16}
-    flock = train(SocietyConfig(**sizes), task, steps=200, batch=32, learning_rate=3e-3, every=50)
-    alone = train(SocietyConfig(kind="isolated", **sizes), task, steps=200, batch=32, learning_rate=3e-3, every=50)
+    flock = train(SocietyConfig(**sizes), task, steps=150, batch=32, learning_rate=3e-3, every=50)
+    alone = train(SocietyConfig(kind="isolated", **sizes), task, steps=150, batch=32, learning_rate=3e-3, every=50)
     first, last = flock.history.iloc[0], flock.history.iloc[-1]
     assert last["test_loss"] < 0.6 * first["test_loss"]
     assert last["accuracy"] > alone.history["accuracy"].max() + 0.2
@@ -167,7 +167,7 @@ def test_numbers_are_learned() -> None:
 def test_masked_tokens_are_restored_by_those_who_hear_all_around() -> None:
     task = Masked(Repeat(vocab_size=8, length=12, shortest=3, longest=3))
     made = SocietyConfig(vocab_size=9, hidden_size=32, causal=False, max_position_embeddings=12)
-    grown = train(made, task, steps=200, batch=32, learning_rate=3e-3, every=100)
+    grown = train(made, task, steps=150, batch=32, learning_rate=3e-3, every=75)
     assert grown.history["accuracy"].iloc[-1] > 0.8
 
 

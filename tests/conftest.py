@@ -10,6 +10,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from jaxtyping import install_import_hook
 
 SHAPED = [
+    "grow.answers",
+    "grow.attending",
+    "grow.evidence",
+    "grow.hearing",
+    "grow.layers",
+    "grow.passing",
+    "grow.routing",
+    "grow.senses",
+    "grow.sequences",
+    "grow.society",
+    "grow.tasks",
+    "grow.text",
     "graphs.agreement",
     "graphs.block_fit",
     "graphs.blocks",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sociogram._version import __version__
 
 if TYPE_CHECKING:
-    from sociogram import edits, plot
+    from sociogram import edits, grow, plot
     from sociogram.core.errors import (
         AccountError,
         EditDidNotLand,
@@ -107,7 +107,7 @@ _HOME = {
     ),
 }  # fmt: skip
 
-_MODULES = ("edits", "plot")
+_MODULES = ("edits", "grow", "plot")
 """Named parts of the face that are modules."""
 
 __all__ = [
@@ -156,6 +156,7 @@ __all__ = [
     "compare",
     "coverage",
     "edits",
+    "grow",
     "inertia",
     "known_models",
     "load",

@@ -65,6 +65,8 @@ def measure(name: str) -> Row:
         return Row(name, kind, "unsupported", reason=_short(str(error)))
     anatomy = rec.anatomy
     statuses = Counter(layer.status for layer in anatomy.layers)
+    if not statuses["closed"]:
+        return Row(name, kind, "unsupported", reason="no layer attends: recorded with opaque entries, without messages")
     whole = statuses["unsupported"] == 0 and not anatomy.outside
     reasons = [*anatomy.problems, *(f"attention outside the layers ({path})" for path in anatomy.outside[:1])]
     recorded, unwatched = drifts(specimen)

@@ -46,6 +46,8 @@ class _Discovery:
         for node in self.trace.attention:
             if not any(self._covers(layer, node) for layer in self.solved.values()):
                 self._place(node)
+        if not self.trace.attention:
+            self._unheard()
         self._siblings()
         ordered = sorted(self.solved.values(), key=lambda layer: self.trace.spans[layer.path, layer.number].first)
         layers, stacks = _stacked([part for layer in ordered for part in _parts(layer)], self.trace)
@@ -137,6 +139,23 @@ class _Discovery:
                 layer = self._try(path, number)
                 reason = self.tried.get((path, number), "")
                 self.solved[path, number] = layer or Layer(path, number, "", 0, None, problem=reason)
+
+    def _unheard(self) -> None:
+        """Layers of a model without attention: the outermost elements of lists whose account can be read, token by token.
+
+        Not where something that looks like attention ran unseen: that conversation is missed, and no entry stands for it. And
+        only where the tokens are those that went in, so that rows of a picture or of a spectrum are not taken for them.
+        """
+        if any(self._silent()):
+            return
+        lengths = {self.trace.nodes[n].shape[1] for _, n in self.trace.ends("", 0, "in") if len(self.trace.nodes[n].shape) > 1}
+        for path, number in sorted(self.trace.spans, key=lambda name: name[0].count(".")):
+            inside = any(path.startswith(f"{layer.path}.") for layer in self.solved.values())
+            if inside or not in_list(self.trace.model, path) or (layer := self._try(path, number)) is None:
+                continue
+            extent = _extent(layer, self.trace)
+            if len(extent) == 3 and extent[1] in lengths:
+                self.solved[path, number] = layer
 
     def _silent(self) -> Iterator[str]:
         """Modules that look like attention (they hold a head count) and ran, but never called the seam."""

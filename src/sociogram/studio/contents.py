@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 import sociogram as sg
@@ -88,7 +89,7 @@ class _Run:
             bases.setdefault(view, flock)
         self.put("norm", [np.linalg.norm(stop, axis=-1) for stop in self.rec.dataset["residual"].values], np.float32)
         self.put("moved", first.moved.values, np.float32)
-        selection = self.rec.select(toward=toward, budget=budget)
+        selection = self.rec.select(toward=toward, budget=budget) if _has_messages(self.rec) else _nothing(self.rec)
         self._edges(selection)
         self._moves()
         return {
@@ -213,6 +214,22 @@ class _Run:
             table = np.full(shape, np.nan)
             table[moves["layer"], moves["query"]] = moves[name]
             self.put(f"move/{name}", table, np.float32)
+
+
+def _has_messages(rec: sg.Recording) -> bool:
+    """Whether a layer of the main stack has messages between its own tokens: not in societies that never attend."""
+    return "attention_out" in rec.dataset or is_streamed(rec)
+
+
+def _nothing(rec: sg.Recording) -> sg.Selection:
+    """The selection of a recording without messages: no edges, and totals of nothing."""
+    names, sizes = ("message", "attention", "contribution"), rec.dataset.sizes
+    heads, readers = (np.zeros((sizes["layer"], sizes.get("head", 0), 3)), np.zeros((sizes["layer"], len(rec.tokens), 3)))
+    totals = {f"total_{name}": (("layer", "head", "kind"), heads) for name in names}
+    totals |= {f"reader_{name}": (("layer", "query", "kind"), readers) for name in names}
+    edges = pd.DataFrame({name: np.zeros(0) for name in ("layer", "head", "query", "key", *names, "pull")})
+    ranks = {name: np.zeros(0, dtype=np.int64) for name in names}
+    return sg.Selection(edges, ranks, xr.Dataset(totals | {"count": (("layer", "head", "kind"), heads)}))
 
 
 def _measures(flock: sg.Flock) -> dict[str, Any]:

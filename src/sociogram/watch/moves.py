@@ -85,16 +85,18 @@ def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor |
     """The messages' side of a layer; biases are appended to `rest`."""
     if is_streamed(rec.dataset):
         return _heard_by_few(rec, index, rest)
-    messages = rec.messages(index)
-    norms = messages.norms()
-    own = torch.diagonal(norms, dim1=1, dim2=2).sum(0)
-    rest.append(messages.bias)
-    heard: dict[str, Tensor | None] = {
-        "from_others": messages.from_others(),
-        "from_itself": messages.from_itself(),
-        "attention": messages.out,
-        "self_share": own / norms.sum((0, 2)),
-    }
+    heard: dict[str, Tensor | None] = {}
+    if "attention_out" in rec.dataset:  # a stack may listen to another sequence alone
+        messages = rec.messages(index)
+        norms = messages.norms()
+        own = torch.diagonal(norms, dim1=1, dim2=2).sum(0)
+        rest.append(messages.bias)
+        heard |= {
+            "from_others": messages.from_others(),
+            "from_itself": messages.from_itself(),
+            "attention": messages.out,
+            "self_share": own / norms.sum((0, 2)),
+        }
     for column, suffix in BESIDE.items():
         name = rec.main + suffix
         if name in rec.stacks and not bool(rec.stack(name)["attention_out"].isel(layer=index).isnull().all()):

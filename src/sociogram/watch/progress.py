@@ -11,15 +11,15 @@ LONG = 4
 
 
 @contextmanager
-def bar(what: str, tokens: int, passes: int) -> Iterator[Callable[[int], None]]:
-    """Inside, `advance(tokens)` moves a bar on standard error, which goes when all is done; nothing where nobody looks."""
+def bar(what: str, tokens: int, passes: int, unit: str = "tokens") -> Iterator[Callable[[int], None]]:
+    """Inside, `advance(count)` moves a bar on standard error, which goes when all is done; nothing where nobody looks."""
     if passes < LONG or not sys.stderr.isatty():
         yield lambda count: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=tokens)
         yield lambda count: progress.advance(task, count)

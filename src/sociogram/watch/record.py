@@ -171,7 +171,8 @@ def _refuse_offloaded(model: Model) -> None:
 
 
 def _refuse_unseen(model: Model, anatomy: Anatomy) -> None:
-    if any(layer.status == "closed" for layer in anatomy.layers):
+    statuses = {layer.status for layer in anatomy.layers}
+    if "closed" in statuses or (statuses == {"opaque"} and not anatomy.silent):
         return
     if anatomy.problems:
         reasons = "; ".join(f"{problem} ({count} layers)" for problem, count in anatomy.problems.most_common(3))

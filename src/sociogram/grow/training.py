@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import Dataset
-from transformers import PreTrainedConfig, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedConfig, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
+from transformers.trainer_utils import get_last_checkpoint
 
 from sociogram.core.errors import InputError
 from sociogram.grow.config import SocietyConfig
+from sociogram.grow.course import Batches, Measure, Run, Watch
 from sociogram.grow.grown import Grown, is_finished, open_grown, read_settings, write_settings
-from sociogram.grow.scoring import check_fit, drawn, evaluating, score
+from sociogram.grow.scoring import check_fit
 from sociogram.grow.society import Society
 from sociogram.grow.tasks import Batch, Task
 from sociogram.models.quiet import quiet
 from sociogram.watch.progress import bar
-
-Measure = Callable[[Society], Mapping[str, float]]
 
 
 def train(
@@ -82,7 +80,7 @@ def train(
 
     Misleads: an accuracy that has not settled says that training was short, not that the society cannot learn the task.
     """
-    run = _Run(task, test or task, steps, batch, seed, every or max(1, steps // 20), test_count, measure, until)
+    run = Run(task, test or task, steps, batch, seed, every or max(1, steps // 20), test_count, measure, until)
     society = _society(what, task, seed)
     check_fit(society.config, run.test)
     settings = _settings(society, run, learning_rate, schedule, warmup, weight_decay, arguments)
@@ -98,73 +96,6 @@ def train(
     if to is not None:
         grown.save(to)
     return grown
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """What one run is asked, besides what the Trainer is told."""
-
-    task: Task
-    test: Task
-    steps: int
-    batch: int
-    seed: int
-    every: int
-    test_count: int
-    measure: Measure | None
-    until: float | None
-
-    def __post_init__(self) -> None:
-        for option in ("steps", "batch", "every", "test_count"):
-            value = getattr(self, option)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"train({option}={value!r}): this is a number of things. Give a whole number from 1 on.")
-        if self.until is not None and self.task.asks == "number":
-            raise InputError(f"train(until={self.until}): numbers have no accuracy to wait for. Leave out until.")
-
-
-class _Batches(Dataset[Batch]):
-    """All batches of a run, each drawn when it is asked for."""
-
-    def __init__(self, run: _Run) -> None:
-        self.run = run
-
-    def __len__(self) -> int:
-        return self.run.steps
-
-    def __getitem__(self, number: int) -> Batch:
-        return self.run.task.batch(self.run.batch, drawn(self.run.seed, number))
-
-
-class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Tests, measures, moves the bar, and stops when it is good enough."""
-
-    def __init__(self, run: _Run, advance: Callable[[int], None]) -> None:
-        self.run, self.advance = run, advance
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Before the first step."""
-        self.advance(state.global_step)
-        if state.global_step == 0:
-            self._note(args, state, control, kwargs["model"])
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """After each."""
-        self.advance(1)
-        if state.global_step % self.run.every == 0 or state.global_step == self.run.steps:
-            self._note(args, state, control, kwargs["model"])
-
-    def _note(self, args: Any, state: Any, control: Any, society: Society) -> None:
-        run = self.run
-        found = score(society, run.test, count=run.test_count, seed=run.seed)
-        noted = {"test_loss": found["loss"], **{name: value for name, value in found.items() if name != "loss"}}
-        if run.measure is not None:
-            with evaluating(society):
-                noted |= {name: float(value) for name, value in run.measure(society).items()}
-        state.log_history.append({"step": state.global_step, **noted})
-        if run.until is not None and found["accuracy"] >= run.until:
-            control.should_training_stop = True
-            control.should_save = args.save_strategy != SaveStrategy.NO
 
 
 def _society(what: SocietyConfig | Society, task: Task, seed: int) -> Society:
@@ -190,7 +121,7 @@ def _as_it_was(society: Society, grown: Grown) -> Grown:
 
 def _settings(
     society: Society,
-    run: _Run,
+    run: Run,
     learning_rate: float,
     schedule: str,
     warmup: int | None,
@@ -267,16 +198,16 @@ def _arguments(folder: Path, settings: Mapping[str, Any], save_every: int | None
     }
 
 
-def _trained(society: Society, run: _Run, arguments: dict[str, Any], checkpoint: str | None) -> pd.DataFrame:
+def _trained(society: Society, run: Run, arguments: dict[str, Any], checkpoint: str | None) -> pd.DataFrame:
     """Run the Trainer; returns the history."""
     caching = society.config.use_cache
     with bar("training", run.steps, run.steps, "steps") as advance, quiet():
         trainer = Trainer(
             society,
             TrainingArguments(**arguments),
-            train_dataset=_Batches(run),
+            train_dataset=Batches(run),
             data_collator=_only,
-            callbacks=[_Watch(run, advance)],
+            callbacks=[Watch(run, advance)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=checkpoint)

@@ -10,6 +10,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from jaxtyping import install_import_hook
 
 SHAPED = [
+    "experiments.linear_attention",
+    "experiments.regression",
+    "experiments.sphere",
     "graphs.agreement",
     "graphs.block_fit",
     "graphs.blocks",
@@ -70,6 +73,7 @@ SHAPED = [
     "watch.axes",
     "watch.crowd",
     "watch.near",
+    "watch.particles",
     "watch.projection",
     "watch.shape",
     "watch.views",

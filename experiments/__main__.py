@@ -8,7 +8,6 @@ from experiments.page import RESULTS, write_page
 from sociogram.experiments import names, open_experiment
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"which to run: {', '.join(names())} (all unless given)")

@@ -19,10 +19,10 @@ Again without running anything: `python -m experiments.page`. -->
 
 # Experiments
 
-`sociogram grow` lists them; `sociogram grow NAME` runs one in up to half an hour on one core, `--quick` in less than a minute (to see
-that it works: its numbers are no results). Each prints tables and what they cannot show; `--out FOLDER` writes JSON and a picture.
-`--set name=value` replaces a setting, `--model` the model where one is read, and `--over seed=0,1,2 --over inputs=5,10` runs an experiment
-once for each combination and tells the spread of every number (`generality`).
+`sociogram grow` lists them; `sociogram grow NAME` runs one in up to half an hour on one core, `--quick` in less than a minute (to
+see that it works: its numbers are no results). Each prints tables and what they cannot show; `--out FOLDER` writes JSON and a
+picture. `--set name=value` replaces a setting, `--model` the model where one is read, and `--over seed=0,1,2 --over inputs=5,10`
+runs an experiment once for each combination and tells the spread of every number (`generality`).
 
 ```python
 from sociogram.experiments import Study, open_experiment
@@ -33,8 +33,8 @@ study.save("studies")
 print(Study.open("studies/in-context-descent.quick.json").seconds < 60)
 ```
 
-A study carries its settings, seeds, machine, versions and the hash of the code that made it. What follows is what the committed full
-runs found (`make experiments` makes them again); no number here is written by hand.
+A study carries its settings, seeds, machine, versions and the hash of the code that made it. What follows is what the committed
+full runs found (`make experiments` makes them again); no number here is written by hand.
 """
 
 

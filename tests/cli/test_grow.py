@@ -88,10 +88,10 @@ def test_generality_takes_the_experiment_as_a_setting(grow: Call) -> None:
     ("args", "words"),
     [
         (["alchemy"], "no experiment 'alchemy': there are in-context-descent, collective-motion"),
-        ([NAME, "--set", "colour=1"], "in-context-descent has no setting 'colour': it has inputs, examples"),
+        ([NAME, "--set", "colour=1"], "in-context-descent has no setting 'colour': it has seed, inputs, examples"),
         ([NAME, "--set", "steps"], "--set steps: write a name and its value, as in --set steps=500"),
         ([NAME, "--set", "steps=1", "--set", "steps=2"], "--set steps=2: steps is there twice"),
-        ([NAME, "--set", "steps=many"], "steps=many: in-context-descent takes one like 6000"),
+        ([NAME, "--set", "steps=many"], "steps=many: in-context-descent takes one like 4000"),
         ([NAME, "--set", "examples=5+x"], "examples=5+x: in-context-descent takes one like 5+10+20+40"),
         ([NAME, "--set", "seed=2"], "--set seed=2: the seed has an option of its own, --seed 2"),
         ([NAME, "--model", "smollm2-135m"], "in-context-descent has no setting 'model'"),
@@ -99,7 +99,7 @@ def test_generality_takes_the_experiment_as_a_setting(grow: Call) -> None:
         ([NAME, "--over", "colour=1,2"], "in-context-descent has no setting 'colour'"),
         ([NAME, "--over", "seed=0"], "is 1 run, and a spread takes two or more"),
         (["generality", "--set", "experiment=generality"], "would vary itself"),
-        ([NAME, "--seed", "-1"], "-1"),
+        ([NAME, "--seed", "-1"], "greater than or equal to 0"),
     ],
 )
 def test_wrong_usage_is_one_clear_line(grow: Call, args: list[str], words: str) -> None:
@@ -109,7 +109,9 @@ def test_wrong_usage_is_one_clear_line(grow: Call, args: list[str], words: str) 
     assert words in " ".join(err.split())
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_any_work(grow: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(
+    grow: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("sociogram.experiments.in_context_descent._work", lambda *_: pytest.fail("it worked"))
     for out, words in ((tmp_path / "file", "this is a file; name a folder"), (tmp_path / "a" / "b", "there is no folder")):
@@ -123,13 +125,14 @@ def test_an_interruption_writes_nothing(grow: Call, tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sociogram.experiments.in_context_descent._train", interrupted)
-    code, out, err = grow(NAME, *TINY, "--out", str(tmp_path / "made"))
+    code, out, _ = grow(NAME, *TINY, "--out", str(tmp_path / "made"))
     assert (code, out) == (130, "")
-    assert "interrupted" in err
     assert not (tmp_path / "made").exists()
 
 
-def test_without_matplotlib_the_numbers_are_written_all_the_same(grow: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_numbers_are_written_all_the_same(
+    grow: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, out, _ = grow(NAME, *TINY, "--out", str(tmp_path))
     assert code == 0

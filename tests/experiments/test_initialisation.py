@@ -37,7 +37,9 @@ def test_the_facts_are_among_them() -> None:
 
 @pytest.mark.parametrize("function", [relu, silu, gelu, np.tanh], ids=["relu", "silu", "gelu", "tanh"])
 def test_second_moments_are_integrals(function) -> None:  # type: ignore[no-untyped-def]
-    wanted = sum(quad(lambda z: float(function(np.array(z))) ** 2 * norm.pdf(z), *ends, epsabs=1e-13)[0] for ends in ((-12, 0), (0, 12)))
+    wanted = sum(
+        quad(lambda z: float(function(np.array(z))) ** 2 * norm.pdf(z), *ends, epsabs=1e-13)[0] for ends in ((-12, 0), (0, 12))
+    )
     assert second_moment(function) == pytest.approx(wanted, abs=1e-10)
 
 
@@ -49,9 +51,20 @@ def test_activations_are_torchs(function) -> None:  # type: ignore[no-untyped-de
 
 def test_parts_drift_where_variance_or_mean_moves() -> None:
     stops = {"weights": ["a"] * 4, "stop": range(4), "layer": [0, 0, 0, 1], "part": ["input", "attention", "mlp", "attention"]}
-    numbers = {"mean": 0.0, "variance": [1.0, 3.0, 1.0, 1.5], "gain": [np.nan, 3.0, 1 / 3, 1.5], "drifts": [False, True, True, False]}
+    numbers = {
+        "mean": 0.0,
+        "variance": [1.0, 3.0, 1.0, 1.5],
+        "gain": [np.nan, 3.0, 1 / 3, 1.5],
+        "drifts": [False, True, True, False],
+    }
     found = experiment.drift(pd.DataFrame(stops | numbers)).set_index("part")
-    assert found.loc["attention", ["parts", "drift", "largest_gain", "at_layer", "layers_that_drift"]].tolist() == [2, 1, 3.0, 0, "0"]
+    assert found.loc["attention", ["parts", "drift", "largest_gain", "at_layer", "layers_that_drift"]].tolist() == [
+        2,
+        1,
+        3.0,
+        0,
+        "0",
+    ]
     assert found.loc["mlp", "largest_gain"] == pytest.approx(1 / 3), "a part that shrinks drifts too"
     assert found.loc["all, from end to end", ["parts", "drift", "largest_gain"]].tolist() == [3, 2, 1.5]
 
@@ -89,7 +102,7 @@ def test_balance_is_nothing_at_mean_0_and_variance_1() -> None:
 def test_a_fresh_model_is_drawn_from_its_seed_and_leaves_the_random_state_alone() -> None:
     model = sg.load(tiny_llama())
     state = torch.get_rng_state()
-    one, again, other = (fresh(model, seed) for seed in (0, 0, 1))
+    one, again, other = (fresh(model, seed) for seed in (5, 5, 6))
     assert torch.equal(torch.get_rng_state(), state)
     same = [torch.equal(a, b) for a, b in zip(one.hf.parameters(), again.hf.parameters(), strict=True)]
     assert all(same)
@@ -119,7 +132,9 @@ def test_the_quick_run_is_whole(quick: Study) -> None:
     assert quick.seconds < 60
     assert (quick[experiment.GAINS]["off"].abs() < 4.5).all()
     warm = quick[experiment.WARM].set_index(["start", "warmed"])
-    assert warm.loc[("torch's default", False), "highest_variance"] > 100 * warm.loc[("torch's default", False), "lowest_variance"]
+    assert (
+        warm.loc[("torch's default", False), "highest_variance"] > 100 * warm.loc[("torch's default", False), "lowest_variance"]
+    )
     rank = quick[experiment.RANK].set_index(["weights", "skips", "stop"])["effective_rank"]
     assert rank["fresh", "kept"].iloc[-1] > 5 > rank["fresh", "cut"].iloc[-1]
     assert rank["fresh", "kept"].iloc[0] == pytest.approx(rank["fresh", "cut"].iloc[0])

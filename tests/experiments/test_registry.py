@@ -20,7 +20,9 @@ ROOM = Path(code.__file__).parent
 def test_every_experiment_has_what_the_frame_asks_for(name: str) -> None:
     module = open_experiment(name)
     assert question_of(name).endswith("?")
-    assert [field.name for field in fields(module.FULL)] == [field.name for field in fields(module.QUICK)] == list(settings_of(name))
+    assert (
+        [field.name for field in fields(module.FULL)] == [field.name for field in fields(module.QUICK)] == list(settings_of(name))
+    )
     assert callable(module.run)
     assert callable(module.draw)
     with pytest.raises(sg.InputError, match=f"{name} has no setting 'colour': it has "):
@@ -70,36 +72,29 @@ def test_a_seed_that_is_none_is_refused(seed: object) -> None:
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package `lab` of an experiment, what it imports, what that imports, and a module nobody asks for."""
-    folder = tmp_path / "lab"
+    """A package of an experiment `one`, what it imports, what that imports, and a module nobody asks for; its name is its own."""
+    folder = tmp_path / f"lab_{abs(hash(tmp_path))}"
     folder.mkdir()
-    sources = {
-        "__init__": "",
-        "one": "from lab.helper import f\n",
-        "helper": "def g():\n    from lab import deep\n",
-        "deep": "x = 1\n",
-        "other": "y = 1\n",
-    }
-    for name, source in sources.items():
-        (folder / f"{name}.py").write_text(source)
+    sources = {"__init__": "", "one": "from LAB.helper import f\n", "helper": "def g():\n    from LAB import deep\n"}
+    for name, source in (sources | {"deep": "x = 1\n", "other": "y = 1\n"}).items():
+        (folder / f"{name}.py").write_text(source.replace("LAB", folder.name))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(code, "ROOMS", ("lab",))
-    code._path.cache_clear()
+    monkeypatch.setattr(code, "ROOMS", (folder.name,))
     return folder
 
 
 @pytest.mark.parametrize("name", ["one", "helper", "deep"])
 def test_the_hash_changes_with_the_code_that_is_used(room: Path, name: str) -> None:
-    before = code.code_hash("lab.one")
+    before = code.code_hash(f"{room.name}.one")
     (room / f"{name}.py").write_text((room / f"{name}.py").read_text() + "z = 2\n")
-    assert code.code_hash("lab.one") != before
+    assert code.code_hash(f"{room.name}.one") != before
 
 
 def test_the_hash_does_not_change_with_other_code(room: Path) -> None:
-    before = code.code_hash("lab.one")
+    before = code.code_hash(f"{room.name}.one")
     (room / "other.py").write_text("y = 2\n")
-    assert code.code_hash("lab.one") == before
-    assert code.code_hash("lab.one", "lab.other") != before
+    assert code.code_hash(f"{room.name}.one") == before
+    assert code.code_hash(f"{room.name}.one", f"{room.name}.other") != before
 
 
 def test_the_hash_of_an_experiment_covers_its_own_sources() -> None:

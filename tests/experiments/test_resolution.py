@@ -22,6 +22,10 @@ def test_there_are_forty_pairs_and_each_is_a_pair() -> None:
             assert versions[0] != versions[1]
         assert pair.kind in ("pronoun", "sense")
         assert not {word.lower() for word in pair.meanings} & set(pair.frame.lower().split()), "meanings are said elsewhere"
+    for pair in (pair for pair in PAIRS if pair.kind == "sense"):
+        assert not any(word in cue for word in (*pair.meanings, pair.target) for cue in pair.cues), (
+            "cues do not say it themselves"
+        )
     assert {pair.target for pair in PAIRS if pair.kind == "pronoun"} == {"she", "he"}
 
 

@@ -48,7 +48,18 @@ def test_a_quick_study_does_not_take_the_place_of_a_full_one(study: Study, tmp_p
 
 def test_reading_it_shows_everything(study: Study) -> None:
     text = str(study)
-    for part in ("Is it?", "Numbers", "größer", "1e-15", "a note", "That it always is.", "inputs=10", "seed 3", "2 cores", "ab" * 8):
+    for part in (
+        "Is it?",
+        "Numbers",
+        "größer",
+        "1e-15",
+        "a note",
+        "That it always is.",
+        "inputs=10",
+        "seed 3",
+        "2 cores",
+        "ab" * 8,
+    ):
         assert part in text
     pd.testing.assert_frame_equal(study["Numbers"], study.tables[0].frame)
     with pytest.raises(sg.InputError, match="has no table 'Others': it has 'Numbers'"):

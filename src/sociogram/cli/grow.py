@@ -126,7 +126,7 @@ def _over(experiment: str, texts: list[str], seed: int) -> dict[str, tuple[Any, 
         if part == "seed":
             found["seed"] = tuple(range(seed, seed + SEEDS))
         elif "=" not in part:
-            raise InputError(f"--over {part}: say which values, as in --over {part or 'seed'}=...,... (--over seed takes {SEEDS})")
+            raise InputError(f"--over {part}: say which values, as in --over {part}=...,... (seed takes {SEEDS})")
         else:
             ((name, values),) = _pairs("--over", [part]).items()
             found[name] = tuple(_value(experiment, name, value) for value in values.split(","))

@@ -36,8 +36,8 @@ CLOSE = 0.999
 """Particles whose cosine is at least this are one cluster here: 32 on a circle are nearer than the flock's 0.9 from the start."""
 
 CANNOT_SHOW = (
-    "The motion on the sphere has equal weights in every layer, W_Q^T W_K = W_V = I and no MLP: it shows what attention alone does, "
-    "not what trained layers do.",
+    "The motion on the sphere has equal weights in every layer, W_Q^T W_K = W_V = I and no MLP: it shows what attention alone "
+    "does, not what trained layers do.",
     "That a trained model's tokens have high cosines is no clustering: a direction that all share makes them high. Effective "
     "rank, the null bands and the columns without the first token stand beside them for that reason.",
     "Matched random walks know how far each token moves and nothing else: to be beyond them is easy, and says that moves are "
@@ -78,16 +78,18 @@ def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
 def _work(chosen: Settings, seed: int) -> list[Table]:
     stops = _model(chosen, seed)
     return [
-        Table(COMMON, common(), ("tokens", "beta", "time"), "spread: largest minus smallest cosine of two tokens in the simulation"),
+        Table(COMMON, common(), ("tokens", "beta", "time"), "spread: largest minus smallest simulated cosine"),
         Table(CLUSTERS, _clusters(chosen, seed), ("d_model", "beta", "time"), f"{chosen.particles} tokens, joined at {CLOSE}"),
         Table(
             COLLAPSE,
             _collapse(chosen, seed),
             ("layers", "stop"),
-            "unlike: |X - 1 mean| / |X|, geometric mean over draws; factor: the step of its logarithm over the step before (3: doubly "
-            "exponential, 1: exponential); not told below 1e-13, where float64 ends",
+            "unlike: |X - 1 mean| / |X|, geometric mean over draws; factor: the step of its logarithm over the step before (3: "
+            "doubly exponential, 1: exponential); not told below 1e-13, where float64 ends",
         ),
-        Table(SHORT, _short(stops), ("weights", "measure", "where"), "mean over texts; the band is 5 % to 95 % of matched random walks"),
+        Table(
+            SHORT, _short(stops), ("weights", "measure", "where"), "means over texts; null: 5 % to 95 % of matched random walks"
+        ),
         Table(MODEL, stops, ("weights", "measure", "stop")),
     ]
 
@@ -124,7 +126,12 @@ def _clusters(chosen: Settings, seed: int) -> pd.DataFrame:
 
 def _collapse(chosen: Settings, seed: int) -> pd.DataFrame:
     """Random layers, of attention alone and with what trained models have beside it."""
-    kinds = {"attention": (False, False), "attention, skips": (True, False), "attention, MLPs": (False, True), "all": (True, True)}
+    kinds = {
+        "attention": (False, False),
+        "attention, skips": (True, False),
+        "attention, MLPs": (False, True),
+        "all": (True, True),
+    }
     parts = []
     for name, (skip, mlp) in kinds.items():
         shares, measures = [], []
@@ -180,9 +187,12 @@ def draw(study: Study) -> Figure:
         three.plot(own["stop"], own["unlike"], "o-", color=colour, markersize=3, label=str(kind))
     three.set_yscale("log")
     stops = study[MODEL]
-    for colour, (weights, own) in zip(COLOURS, stops[stops["measure"] == "effective_rank"].groupby("weights", sort=False), strict=False):
+    ranks = stops[stops["measure"] == "effective_rank"].groupby("weights", sort=False)
+    for colour, (weights, own) in zip(COLOURS, ranks, strict=False):
         four.plot(own["stop"], own["without_first"], color=colour, label=f"{weights}, without the first token")
-        four.fill_between(own["stop"], own["null_low"], own["null_high"], color=colour, alpha=0.2, label=f"{weights}: random walks")
+        four.fill_between(
+            own["stop"], own["null_low"], own["null_high"], color=colour, alpha=0.2, label=f"{weights}: random walks"
+        )
     label(one, "orthogonal tokens: simulated (dots), equation (lines)", "time", "common cosine")
     label(two, "clusters, mean over draws", "time", f"groups joined at cosine {CLOSE}")
     label(three, "random layers", "layer", "|X - 1 mean| / |X|")

@@ -132,7 +132,7 @@ def _activated() -> list[Case]:
 
 
 def _attending(spread: float, shared: float = 0.0) -> Sample:
-    """A mean of tokens by softmax of scores from N(0, spread^2); tokens share a direction that makes up `shared` of their variance."""
+    """A mean of tokens by softmax of scores from N(0, spread^2); `shared` of their variance is a direction that all have."""
 
     def sample(rng: np.random.Generator) -> np.ndarray:
         tokens = np.sqrt(1 - shared) * _drawn(rng, TOKENS, WIDTH) + np.sqrt(shared) * _drawn(rng, 1, WIDTH)
@@ -187,7 +187,7 @@ def _deep() -> list[Case]:
     ]
 
 
-def measured(case: Case, draws: int, rng: np.random.Generator) -> Float[np.ndarray, "4"]:
+def measured(case: Case, draws: int, rng: np.random.Generator) -> Float[np.ndarray, 4]:
     """Gain, its standard error, mean of the outputs, its standard error; over draws of weights and inputs."""
     outputs = [case.sample(rng) for _ in range(draws)]
     squares, means = np.array([(out**2).mean() for out in outputs]), np.array([out.mean() for out in outputs])

@@ -24,7 +24,7 @@ NAME = "generality"
 SPREAD, RUNS = "Spread over all runs", "Every run"
 
 CANNOT_SHOW = (
-    "What holds for the values that were tried need not hold for others; the table says nothing about settings that were not varied.",
+    "What holds for the values that were tried need not hold for others, and nothing is said of settings that were not varied.",
     "A standard deviation of three runs is itself uncertain by half of its size; it is no interval of confidence.",
     "Where several settings vary, one spread holds them all: the runs tell which of them a number follows.",
 )
@@ -32,7 +32,7 @@ CANNOT_SHOW = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Which experiment, what is varied (name to values; `seed` or any setting of it), what else is set, and how many processes."""
+    """Which experiment, what is varied (`seed` or settings, to values), what else is set, and how many processes."""
 
     experiment: str = "in-context-descent"
     over: dict[str, Any] = field(default_factory=lambda: {"seed": (0, 1, 2)})

@@ -1,4 +1,4 @@
-"""Which first weights keep mean 0 and variance 1, kind of layer by kind of layer; where a model drifts; and what can be done instead.
+"""Which first weights keep mean 0 and variance 1 in which kind of layer; where a model drifts; and what can be done instead.
 
 He et al. (1502.01852), Glorot & Bengio (2010), LeCun et al. (1998); rank at initialisation: Dong et al. (2103.03404), Noci et al.
 (2206.03126). Means of squares over many draws of the weights: one draw of a deep stack says nothing.
@@ -38,8 +38,8 @@ GAINS, LAYERS, DRIFT, WARM, RANK = (
 CANNOT_SHOW = (
     "Closed forms are of the first step: inputs from N(0, 1), fresh weights. Nothing here says how gradients behave, or what "
     "training makes of a start.",
-    "A layer that drifts in a trained model is no fault: the stream of pre-norm models grows, the norm before each part takes its "
-    "scale away, and a first token of large norm is what training made.",
+    "A layer that drifts in a trained model is no fault: the stream of pre-norm models grows, the norm before each part takes "
+    "its scale away, and a first token of large norm is what training made.",
     "The fresh model is as transformers initialises its class, which need not be what its authors trained from.",
     "The warm-up is tried on plain stacks without norms and skips, where initialisation matters most; in models with norms "
     "there is less to gain.",
@@ -72,8 +72,8 @@ RATES = (1e-4, 1e-3, 1e-2)
 def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
     """Gains per kind of layer, a model's drift (trained and fresh), the warm-up, and rank with and without skips.
 
-    A part drifts where it changes the variance of the stream by more than a factor of `limit`, or brings its mean beyond a tenth of
-    its deviation; the first token, which training makes large, is left out.
+    A part drifts where it changes the variance of the stream by more than a factor of `limit`, or brings its mean beyond a
+    tenth of its deviation; the first token, which training makes large, is left out.
 
     Raises:
         InputError: an unknown setting, a value that does not fit, more tokens than the texts have.
@@ -91,12 +91,18 @@ def _work(chosen: Settings, seed: int) -> list[Table]:
     layers = _layers(models, texts, chosen.limit)
     return [
         Table(GAINS, gains(chosen.draws, seed), ("layer", "weights"), "off: difference from the closed form in standard errors"),
-        Table(DRIFT, drift(layers), ("weights", "part"), f"variance changed by more than a factor {chosen.limit:g}, or |mean| > 0.1 sd"),
-        Table(WARM, _warm(chosen, seed), ("start", "warmed"), f"{chosen.depth} layers of {chosen.width}; median over stacks; learned: "
-              "error on a task after the same number of steps at the best of three rates (variance of the targets: 1)"),
+        Table(DRIFT, drift(layers), ("weights", "part"), f"variance changed more than {chosen.limit:g}-fold, or |mean| > 0.1 sd"),
+        Table(
+            WARM,
+            _warm(chosen, seed),
+            ("start", "warmed"),
+            f"{chosen.depth} layers of {chosen.width}; medians; learned: "
+            "error on a task after the same number of steps at the best of three rates (variance of the targets: 1)",
+        ),
         Table(RANK, _rank(models, texts), ("weights", "skips", "stop"), "the first token left out; mean over texts"),
         Table(LAYERS, layers, ("weights", "stop"), "gain: variance over that of the stop before; the first token left out"),
     ]
+
 
 def gains(draws: int, seed: int) -> pd.DataFrame:
     """Each kind of layer: its gain in closed form and measured, and the mean of its outputs."""
@@ -129,11 +135,11 @@ def _layers(models: dict[str, sg.Model], texts: list[list[int]], limit: float) -
 
 
 def drift(layers: pd.DataFrame) -> pd.DataFrame:
-    """For trained and fresh weights and each kind of part: how many drift, the largest factor and where, the variance from end to end."""
+    """For trained and fresh weights and each kind of part: how many drift, the largest factor and where; the whole stack."""
     rows = []
     for (weights, part), own in layers[layers["stop"] > 0].groupby(["weights", "part"], sort=False):
         size = own["gain"].map(lambda gain: max(gain, 1 / gain))
-        worst = own.loc[size.idxmax()]
+        worst = own.iloc[int(size.to_numpy().argmax())]
         names = ", ".join(map(str, own[own["drifts"]]["layer"]))
         rows.append((weights, part, len(own), int(own["drifts"].sum()), float(worst["gain"]), int(worst["layer"]), names))
     for weights, own in layers.groupby("weights", sort=False):
@@ -172,9 +178,14 @@ def _one_stack(chosen: Settings, start: str, warmed: bool, seed: int) -> list[fl
 
 def _rank(models: dict[str, sg.Model], texts: list[list[int]]) -> pd.DataFrame:
     """Effective rank and cohesion at every stop, with the skips and with all of them cut."""
+    plans: dict[str, list[sg.edits.Edit]] = {
+        "kept": [],
+        "cut at attention": [sg.edits.cut_skip(at="attention")],
+        "cut": [sg.edits.cut_skip()],
+    }
     parts = []
     for weights, model in models.items():
-        for skips, some in (("kept", []), ("cut at attention", [sg.edits.cut_skip(at="attention")]), ("cut", [sg.edits.cut_skip()])):
+        for skips, some in plans.items():
             found = []
             for ids in steps(texts, f"rank, {weights}, skips {skips}", len(texts)):
                 with sg.steer(model, some) as steered:
@@ -191,7 +202,9 @@ def draw(study: Study) -> Figure:
     figure, (one, two, three) = panels(3, size=(5.2, 4.4), title=study.question)
     table = study[GAINS]
     one.plot(table["closed_form"], table["closed_form"], color=COLOURS[7], label="equal")
-    one.errorbar(table["closed_form"], table["gain"], 2 * table["error"], fmt="o", color=COLOURS[0], markersize=4, label="measured, 2 se")
+    one.errorbar(
+        table["closed_form"], table["gain"], 2 * table["error"], fmt="o", color=COLOURS[0], markersize=4, label="measured"
+    )
     one.set_xscale("log")
     one.set_yscale("log")
     for colour, (weights, own) in zip(COLOURS, study[LAYERS].groupby("weights", sort=False), strict=False):

@@ -1,7 +1,8 @@
 """Attention over vectors instead of tokens, as small as the theorems need it: linear or softmax, several heads, several layers.
 
-A sequence is one regression task: tokens (x_j, y_j) for the examples, then (x_q, 0) for the query. Only examples are heard: keys and
-values come from them alone, and everybody (the query too) asks. A layer adds to each token what its heads tell it; no norm, no MLP.
+A sequence is one regression task: tokens (x_j, y_j) for the examples, then (x_q, 0) for the query. Only examples are heard: keys
+and values come from them alone, and everybody (the query too) asks. A layer adds to each token what its heads tell it; no norm,
+no MLP.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 
 
 class Layer(nn.Module):
-    """One layer: to each token the sum over heads of P W_V E f(E^T W_K^T W_Q e), with f the identity or a softmax over the examples.
+    """One layer: to each token the sum over heads of P W_V E f(E^T W_K^T W_Q e), f the identity or a softmax over examples.
 
-    Only the products matter for what is told, so that each head has two matrices: `asked` = W_Q^T W_K and `told` = (P W_V)^T, both
-    from the right of rows.
+    Only the products matter for what is told, so that each head has two matrices: `asked` = W_Q^T W_K and `told` = (P W_V)^T,
+    both from the right of rows.
     """
 
     def __init__(self, width: int, heads: int = 1, *, softmax: bool = False) -> None:
@@ -45,9 +46,7 @@ class Attention(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.targets = targets
 
-    def moved(
-        self, tokens: Float[Tensor, "task token width"], *, heard: int | None = None
-    ) -> Float[Tensor, "task token width"]:
+    def moved(self, tokens: Float[Tensor, "task token width"], *, heard: int | None = None) -> Float[Tensor, "task token width"]:
         """The tokens after all layers; the first `heard` of them are heard, all but the last where left out."""
         count = tokens.shape[1] - 1 if heard is None else heard
         for layer in self.layers:
@@ -77,9 +76,9 @@ def constructed(
 ) -> Attention:
     """Layers that do gradient descent by their weights: W_Q = W_K = [[I, 0], [0, 0]], W_V = [[0, 0], [W_0, -I]], P = step * I.
 
-    von Oswald et al. (2212.07677), proposition 1, for the loss 1/2 sum over examples |W x - y|^2 from W_0 = `start`. A layer moves
-    each token's y by the step's change of W at its x, so that the next layer sees the residuals that the next step sees. With
-    `curvature` a layer also takes x to (I - c X X^T) x (their GD++).
+    von Oswald et al. (2212.07677), proposition 1, for the loss 1/2 sum over examples |W x - y|^2 from W_0 = `start`. A layer
+    moves each token's y by the step's change of W at its x, so that the next layer sees the residuals that the next step sees.
+    With `curvature` a layer also takes x to (I - c X X^T) x (their GD++).
 
     The prediction of `Attention` is W_K x_q for a start of zero; in general it is (W_K - W_0) x_q.
     """
@@ -87,11 +86,12 @@ def constructed(
     model = Attention([Layer(inputs + targets) for _ in steps], targets).to(start.dtype)
     with torch.no_grad():
         for number, (layer, step) in enumerate(zip(model.layers, steps, strict=True)):
-            layer.asked[0, :inputs, :inputs] = torch.eye(inputs)
+            assert isinstance(layer, Layer)
+            layer.asked[0, :inputs, :inputs] = torch.eye(inputs, dtype=start.dtype)
             layer.told[0, :inputs, inputs:] = step * start.T
-            layer.told[0, inputs:, inputs:] = -step * torch.eye(targets)
+            layer.told[0, inputs:, inputs:] = -step * torch.eye(targets, dtype=start.dtype)
             if curvature is not None:
-                layer.told[0, :inputs, :inputs] = -curvature[number] * torch.eye(inputs)
+                layer.told[0, :inputs, :inputs] = -curvature[number] * torch.eye(inputs, dtype=start.dtype)
     return model
 
 

@@ -1,7 +1,7 @@
 """Sentences in which a word's meaning hangs on an earlier one: pronouns and their persons, words of two senses and their context.
 
-Each has a cue in two versions, a distractor in two versions, the word that hangs on the cue (its last occurrence), and a word for what
-it means with each cue. Written for this.
+Each has a cue in two versions, a distractor in two versions, the word that hangs on the cue (its last occurrence), and a word for
+what it means with each cue. Written for this.
 """
 
 from __future__ import annotations
@@ -66,24 +66,24 @@ def _senses() -> list[Pair]:
     rows = (
         ("On {other} the {cue} looked at the nail", "nail", ("carpenter", "manicurist"), ("screw", "finger")),
         ("It was {other} when the {cue} walked along the bank", "bank", ("fisherman", "investor"), ("river", "money")),
-        ("Last {other} the {cue} talked about the bat", "bat", ("zoologist", "baseball player"), ("animal", "club")),
-        ("Every {other} the {cue} checked the crane", "crane", ("birdwatcher", "builder"), ("bird", "machine")),
-        ("That {other} the {cue} bought a new mouse", "mouse", ("programmer", "snake keeper"), ("keyboard", "rat")),
+        ("Last {other} the {cue} talked about the bat", "bat", ("zoologist", "cricketer"), ("animal", "club")),
+        ("Every {other} the {cue} checked the crane", "crane", ("ornithologist", "builder"), ("bird", "machine")),
+        ("That {other} the {cue} bought a new mouse", "mouse", ("programmer", "zookeeper"), ("keyboard", "rat")),
         ("On {other} the {cue} wrote about the cell", "cell", ("biologist", "prisoner"), ("tissue", "jail")),
         ("By {other} the {cue} had finished the bridge", "bridge", ("engineer", "dentist"), ("road", "tooth")),
-        ("Since {other} the {cue} has had a new pitcher", "pitcher", ("baseball team", "kitchen"), ("player", "jug")),
-        ("Until {other} the {cue} worked on the plant", "plant", ("gardener", "factory owner"), ("flower", "factory")),
-        ("On {other} the {cue} asked for the bill", "bill", ("senator", "restaurant guest"), ("law", "payment")),
-        ("Last {other} the {cue} was proud of the key", "key", ("pianist", "locksmith"), ("note", "lock")),
-        ("Every {other} the {cue} prepared the organ", "organ", ("surgeon", "church musician"), ("kidney", "music")),
-        ("That {other} the {cue} watched the star", "star", ("astronomer", "film director"), ("planet", "actor")),
-        ("On {other} the {cue} repaired the trunk", "trunk", ("car mechanic", "tree doctor"), ("car", "tree")),
-        ("By {other} the {cue} had tasted the date", "date", ("fruit seller", "young couple"), ("fruit", "evening")),
+        ("Since {other} the {cue} has had a new pitcher", "pitcher", ("coach", "cook"), ("player", "jug")),
+        ("Until {other} the {cue} worked on the plant", "plant", ("gardener", "industrialist"), ("flower", "factory")),
+        ("On {other} the {cue} asked for the bill", "bill", ("senator", "diner"), ("law", "payment")),
+        ("Last {other} the {cue} was proud of the key", "key", ("pianist", "burglar"), ("note", "lock")),
+        ("Every {other} the {cue} prepared the organ", "organ", ("surgeon", "choirmaster"), ("kidney", "music")),
+        ("That {other} the {cue} watched the star", "star", ("astronomer", "director"), ("planet", "actor")),
+        ("On {other} the {cue} repaired the trunk", "trunk", ("driver", "forester"), ("car", "tree")),
+        ("By {other} the {cue} had tasted the date", "date", ("grocer", "bachelor"), ("fruit", "evening")),
         ("Since {other} the {cue} has studied the wave", "wave", ("physicist", "surfer"), ("signal", "sea")),
-        ("Last {other} the {cue} drew the table", "table", ("statistician", "furniture maker"), ("data", "wood")),
+        ("Last {other} the {cue} drew the table", "table", ("statistician", "joiner"), ("data", "wood")),
         ("On {other} the {cue} explained the root", "root", ("mathematician", "gardener"), ("number", "tree")),
-        ("Every {other} the {cue} looked for the bass", "bass", ("fisherman", "guitarist"), ("fish", "music")),
-        ("That {other} the {cue} held the club", "club", ("golfer", "nightclub owner"), ("stick", "party")),
+        ("Every {other} the {cue} looked for the bass", "bass", ("angler", "guitarist"), ("fish", "music")),
+        ("That {other} the {cue} held the club", "club", ("golfer", "dancer"), ("stick", "party")),
     )
     days = (("Monday", "Friday"), ("Tuesday", "Sunday"), ("Thursday", "Saturday"))
     return [Pair("sense", f, t, cues, days[n % 3], meanings) for n, (f, t, cues, meanings) in enumerate(rows)]

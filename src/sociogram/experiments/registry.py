@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import sociogram as sg
 from sociogram.experiments.study import Study
@@ -12,7 +12,7 @@ from sociogram.experiments.study import Study
 QUESTIONS = {
     "in-context-descent": "When does attention over examples in the prompt do what gradient descent on them would do?",
     "collective-motion": "Do tokens that attend to each other gather, how fast, and what in a layer holds them apart?",
-    "initialisation": "Which initial weights keep mean 0 and variance 1 in each kind of layer, and which layers of a model drift?",
+    "initialisation": "Which first weights keep mean 0 and variance 1 in each kind of layer, and where does a model drift?",
     "resolution": "In which layers does a pronoun take over its person, and an ambiguous word its sense, and by which messages?",
     "generality": "Does what an experiment finds hold when its seed or a setting is another?",
 }
@@ -22,7 +22,7 @@ QUESTIONS = {
 class Settings(Protocol):
     """Settings of an experiment: a frozen dataclass whose fields have plain values (numbers, texts, tuples of them)."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 class Experiment(Protocol):

@@ -1,4 +1,4 @@
-"""Linear regression in a prompt: the tasks, gradient descent on their examples, and what the best single step gains in closed form."""
+"""Linear regression in a prompt: the tasks, gradient descent on their examples, and the best single step in closed form."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def descended(
 def best_step(inputs: int, examples: int, spread: float = 1.0) -> tuple[float, float, float]:
     """The single step from zero that gains most, the half squared error then, and that of predicting zero; in closed form.
 
-    With S = sum of x x^T, targets w x with w from N(0, I), x uniform in (-a, a) of variance v = a^2 / 3 and fourth moment a^4 / 5,
+    With S = sum of x x^T, targets w x with w from N(0, I), x uniform in (-a, a), of variance v = a^2 / 3, fourth moment a^4 / 5,
     the error is v/2 E tr (I - s S)^2, least at s = E tr S / E tr S^2, where E tr S = N d v and
     E tr S^2 = N (d a^4 / 5 + d (d - 1) v^2) + N (N - 1) d v^2.
     """
@@ -86,7 +86,7 @@ def fitted_steps(tasks: Tasks, count: int, *, curvature: bool) -> tuple[list[flo
         loss.backward()
         return loss
 
-    search.step(closure)  # type: ignore[no-untyped-call]
+    search.step(closure)
     return steps.detach().tolist(), bends.detach().tolist()
 
 

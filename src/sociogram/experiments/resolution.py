@@ -1,8 +1,8 @@
 """How `she` comes to mean Alice, and `nail` the carpenter's: what a word takes over from the word it hangs on, layer by layer.
 
-A pair is one sentence whose cue is said in two versions (Alice, Mary). The difference that this makes at the target (`she`), stop by
-stop, is what was carried over; whether it points from one meaning to the other is asked of words said elsewhere. The same is done
-with a distractor's versions, with another pair's meanings, and with the edges from cue (or distractor) to target cut in all layers.
+A pair is one sentence whose cue is said in two versions (Alice, Mary). The difference that this makes at the target (`she`), stop
+by stop, is what was carried over; whether it points from one meaning to the other is asked of words said elsewhere. The same is
+done with a distractor's versions, with another pair's meanings, and with the edges from cue (or distractor) to target cut.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ CANNOT_SHOW = (
     "A direction from one meaning to another, taken from words in one other sentence, is a coarse probe: a cosine of 0 says that "
     "this direction is not moved along, not that nothing is understood.",
     "What is carried over need not be used: no answer of the model is asked for here, only where its vectors go.",
-    "Cutting the edges from the cue to the target leaves the ways round: words between them hear the cue too and are heard by the "
-    "target. What is left after the cut came by those, and what is lost is what the direct edges alone could bring.",
+    "Cutting the edges from the cue to the target leaves the ways round: words between them hear the cue too and are heard by "
+    "the target. What is left after the cut came by those, and what is lost is what the direct edges alone could bring.",
     "The sentences are few, short, English and ours. Cues of unlike length move the words behind them by a place, which is a "
     "part of the difference; names and days are mostly of one token.",
 )
@@ -68,7 +68,7 @@ def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
 
 def _work(chosen: Settings, seed: int) -> list[Table]:
     if chosen.pairs < 2:
-        raise sg.InputError(f"{NAME}: pairs={chosen.pairs}: two or more of each kind, so that there is another pair to compare with")
+        raise sg.InputError(f"{NAME}: pairs={chosen.pairs}: two or more of each kind, to compare one with another")
     moved, heard = [], []
     for name in filter(None, (chosen.model, chosen.beside)):
         model = sg.load(name)
@@ -86,11 +86,11 @@ def _work(chosen: Settings, seed: int) -> list[Table]:
             LAYERS,
             layers,
             (*front, "change"),
-            "carried: size of the change at the target over the size of its vector; toward: cosine with the way from one meaning to "
-            "the other, error its standard error over pairs; pairs_toward: share of pairs above 0; another: the same with another "
-            "pair's meanings",
+            "carried: size of the change at the target over the size of its vector; toward: cosine with the way from one meaning "
+            "to the other, error its standard error over pairs; pairs_toward: share of pairs above 0; another: the same with "
+            "another pair's meanings",
         ),
-        Table(HEARD, shares, tuple(front), "shares of the summed norms of all messages to the target in the layer, mean over pairs"),
+        Table(HEARD, shares, tuple(front), "shares of the summed message norms to the target, means over pairs"),
     ]
 
 
@@ -198,7 +198,8 @@ def _by_layer(found: list[Found]) -> pd.DataFrame:
     stops = found[0]["stops"]
     parts = []
     for name in CHANGES:
-        carried, toward, another = (np.stack([one[f"{what} {name}"][stops] for one in found]) for what in ("carried", "toward", "another"))
+        kinds = ("carried", "toward", "another")
+        carried, toward, another = (np.stack([one[f"{kind} {name}"][stops] for one in found]) for kind in kinds)
         columns = {
             "layer": np.arange(len(stops)),
             "change": name,
@@ -220,11 +221,12 @@ def _heard(found: list[Found]) -> pd.DataFrame:
 def peaks(layers: pd.DataFrame) -> pd.DataFrame:
     """The layer where the cue's change points most toward its meaning, and every change there."""
     rows = []
-    for (model, kind), own in layers.groupby(["model", "kind"], sort=False):
+    for _, own in layers.groupby(["model", "kind"], sort=False):
         cue = own[own["change"] == "cue"]
-        layer = int(cue.loc[cue["toward"].idxmax(), "layer"])
-        rows.append(own[own["layer"] == layer].assign(model=model, kind=kind))
-    return pd.concat(rows, ignore_index=True)[["model", "kind", "change", *(n for n in layers if n not in ("model", "kind", "change"))]]
+        layer = int(cue["layer"].to_numpy()[cue["toward"].to_numpy().argmax()])
+        rows.append(own[own["layer"] == layer])
+    front = ["model", "kind", "change"]
+    return pd.concat(rows, ignore_index=True)[front + [name for name in layers if name not in front]]
 
 
 def draw(study: Study) -> Figure:

@@ -1,4 +1,4 @@
-"""Attention as the motion of particles: on the sphere in continuous time, and layer by layer without anything beside attention."""
+"""Attention as the motion of particles: on the sphere in continuous time, and layer by layer with random weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def flow(
 def common_cosine(tokens: int, beta: float, times: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
     """The cosine that all pairs share, started orthogonal: the solution of
 
-        g' = 2 e^(beta g) (1 - g) ((n - 1) g + 1) / (e^beta + (n - 1) e^(beta g)),   g(0) = 0.
+    g' = 2 e^(beta g) (1 - g) ((n - 1) g + 1) / (e^beta + (n - 1) e^(beta g)),   g(0) = 0.
     """
 
     def slope(_: float, g: np.ndarray) -> np.ndarray:

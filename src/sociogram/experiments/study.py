@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -52,7 +52,8 @@ class Table:
         for name in self.frame.columns:
             self.kind(name)
         if self.keys and self.frame.duplicated(list(self.keys)).any():
-            twice = self.frame[self.frame.duplicated(list(self.keys))].iloc[0][list(self.keys)].to_dict()
+            row = int(self.frame.duplicated(list(self.keys)).to_numpy().argmax())
+            twice = {key: _plain(self.frame[key].iloc[row]) for key in self.keys}
             raise sg.InputError(f"Table({self.title!r}): two rows have the keys {twice}: a key must tell rows apart")
 
     def kind(self, column: str) -> str:
@@ -61,7 +62,8 @@ class Table:
         kind = "text" if str(dtype).startswith("str") else _KINDS.get(dtype.kind, "")
         if not kind or (kind == "text" and not all(isinstance(value, str) for value in self.frame[column])):
             raise sg.InputError(
-                f"Table({self.title!r}): column {column!r} holds {dtype}; a study keeps whole numbers, numbers, truth values and texts"
+                f"Table({self.title!r}): column {column!r} holds {dtype}; "
+                "a study keeps whole numbers, numbers, truth values and texts"
             )
         return kind
 
@@ -79,7 +81,7 @@ class Table:
         for name, column in plain["columns"].items():
             values = [float("nan") if v is None else v for v in column["values"]]
             if column["kind"] == "number":
-                values = [_BEYOND.get(v, v) for v in values]
+                values = [_BEYOND[v] if isinstance(v, str) else v for v in values]
             columns[name] = pd.Series(values, dtype=_TYPES[column["kind"]])
         return cls(plain["title"], pd.DataFrame(columns), tuple(plain["keys"]), plain["note"])
 
@@ -144,8 +146,7 @@ class Study:
 
     def as_plain(self) -> dict[str, Any]:
         """The whole study as one JSON document."""
-        names = ("name", "question", "cannot_show", "settings", "seeds", "quick", "machine", "versions", "seconds", "made", "code")
-        told = {name: getattr(self, name) for name in names}
+        told = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "tables"}
         return {"format": FORMAT, **told, "tables": [table.as_plain() for table in self.tables]}
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -156,6 +157,19 @@ class Study:
         text = json.dumps(self.as_plain(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         with whole(path) as part:
             part.write_text(text, encoding="utf-8")
+        return path
+
+    def save_picture(self, folder: str | os.PathLike[str]) -> Path:
+        """Draw it into `STEM.png` in a folder (made where there is none) and return the path. The file is whole or not there.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        figure, into = self.draw(), Path(folder)
+        into.mkdir(parents=True, exist_ok=True)
+        path = into / f"{self.stem}.png"
+        with whole(path) as part:
+            figure.savefig(part, dpi=100)
         return path
 
     @classmethod

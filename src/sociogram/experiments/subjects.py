@@ -9,15 +9,15 @@ import torch
 import sociogram as sg
 
 TEXTS = (
-    "The harbour was quiet when the old pilot walked down to the boats. He had counted the lamps on the far shore every night for "
-    "forty years, and tonight one of them was missing. He told his daughter, who kept the books of the ferry, and she laughed and "
-    "said that lamps break. But the next evening another was gone, and the one after that, until the whole bay lay dark before them.",
-    "A model reads a sentence as a row of numbers, one vector for each piece of a word. In every layer each vector asks a question, "
-    "hears what the others have to say, and moves a little. After thirty such rounds the last vector is compared with every word "
-    "that the model knows, and the nearest of them is what it says next. Nobody told it which words belong together.",
-    "To make the bread, mix flour and water the evening before and leave the bowl under a cloth. In the morning add salt and a spoon "
-    "of honey, fold the dough four times, and wait an hour between the folds. Heat the stone until it is too hot to touch. Bake the "
-    "loaf for forty minutes, and do not cut it while it is warm, however good it smells.",
+    "The harbour was quiet when the old pilot walked down to the boats. He had counted the lamps on the far shore every night "
+    "for forty years, and tonight one of them was missing. He told his daughter, who kept the books of the ferry, and she "
+    "laughed and said that lamps break. But the next evening another was gone, and the one after that, until the bay lay dark.",
+    "A model reads a sentence as a row of numbers, one vector for each piece of a word. In every layer each vector asks a "
+    "question, hears what the others have to say, and moves a little. After thirty such rounds the last vector is compared with "
+    "every word that the model knows, and the nearest of them is what it says next. Nobody told it which words belong together.",
+    "To make the bread, mix flour and water the evening before and leave the bowl under a cloth. In the morning add salt and a "
+    "spoon of honey, fold the dough four times, and wait an hour between the folds. Heat the stone until it is too hot to touch. "
+    "Bake the loaf for forty minutes, and do not cut it while it is warm, however good it smells.",
 )
 """Texts written for this, of at least 64 tokens in the models that load without a hub."""
 

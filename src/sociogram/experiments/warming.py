@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Stack(nn.Module):
-    """Linear layers with a ReLU between them, without norms or skips: what an initialisation does to it is not repaired by anything."""
+    """Linear layers with a ReLU between them, no norms, no skips: nothing repairs what an initialisation does."""
 
     def __init__(self, depth: int, width: int, outputs: int, first: str, seed: int) -> None:
         """Weights by `first`: `He`, `Glorot` (biases zero) or `torch's default` (with its biases)."""

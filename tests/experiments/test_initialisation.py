@@ -132,10 +132,8 @@ def test_the_quick_run_is_whole(quick: Study) -> None:
     assert quick.seconds < 60
     assert (quick[experiment.GAINS]["off"].abs() < 4.5).all()
     warm = quick[experiment.WARM].set_index(["start", "warmed"])
-    assert (
-        warm.loc[("torch's default", False), "highest_variance"] > 100 * warm.loc[("torch's default", False), "lowest_variance"]
-    )
-    rank = quick[experiment.RANK].set_index(["weights", "skips", "stop"])["effective_rank"]
+    assert warm.loc[("torch's default", False), "highest_variance"] > 20 * warm.loc[("torch's default", False), "lowest_variance"]
+    rank = quick[experiment.RANK].set_index(["weights", "skips", "stop"])["effective_rank"].sort_index()
     assert rank["fresh", "kept"].iloc[-1] > 5 > rank["fresh", "cut"].iloc[-1]
     assert rank["fresh", "kept"].iloc[0] == pytest.approx(rank["fresh", "cut"].iloc[0])
     assert len(quick.draw().axes) == 3

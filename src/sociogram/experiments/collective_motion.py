@@ -57,7 +57,7 @@ class Settings:
     null: int = 20
     particles: int = 32
     until: float = 100.0
-    draws: int = 10
+    draws: int = 5
     depth: int = 8
 
 
@@ -151,6 +151,8 @@ def _collapse(chosen: Settings, seed: int) -> pd.DataFrame:
 
 def _model(chosen: Settings, seed: int) -> pd.DataFrame:
     """The flock measures at every stop of the trained model and of a fresh one, mean over texts."""
+    if chosen.null < 1:
+        raise sg.InputError(f"{NAME}: null={chosen.null}: one or more random walks, to compare with")
     real = sg.load(chosen.model)
     texts = pieces(real, chosen.texts, chosen.tokens)
     parts = []
@@ -162,6 +164,7 @@ def _model(chosen: Settings, seed: int) -> pd.DataFrame:
         keys = ["stop", "layer", "part", "measure"]
         mean = pd.concat(tables).groupby(keys, sort=False, as_index=False).mean()
         beyond = (mean["without_first"] < mean["null_low"]) | (mean["without_first"] > mean["null_high"])
+        beyond &= mean["stop"] > 0  # walks start where the tokens do
         parts.append(mean.assign(beyond_null=beyond, weights=weights))
     columns = ["weights", "measure", "stop", "layer", "part", "all", "without_first", "null_low", "null_high", "beyond_null"]
     return pd.concat(parts, ignore_index=True)[columns]

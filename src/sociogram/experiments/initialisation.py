@@ -54,11 +54,11 @@ class Settings:
     texts: int = 3
     tokens: int = 64
     limit: float = 2.0
-    draws: int = 4000
+    draws: int = 2000
     depth: int = 20
     width: int = 64
     rounds: int = 400
-    stacks: int = 5
+    stacks: int = 3
 
 
 FULL = Settings()

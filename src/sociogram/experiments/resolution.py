@@ -48,7 +48,7 @@ class Settings:
 
 
 FULL = Settings()
-QUICK = Settings(beside="", pairs=4)
+QUICK = Settings(beside="", pairs=2)
 
 Found = dict[str, np.ndarray]
 """Numbers of one pair, each by stop or by layer."""

@@ -20,7 +20,7 @@ def velocity(places: Float[np.ndarray, "token d_model"], beta: float) -> Float[n
 
 
 def flow(
-    start: Float[np.ndarray, "token d_model"], beta: float, times: Float[np.ndarray, " time"], *, tolerance: float = 1e-11
+    start: Float[np.ndarray, "token d_model"], beta: float, times: Float[np.ndarray, " time"], *, tolerance: float = 1e-12
 ) -> Float[np.ndarray, "time token d_model"]:
     """The tokens at the given times (the first is the start's), by an eighth-order Runge-Kutta method."""
     shape = start.shape
@@ -89,5 +89,6 @@ def layers(
 def unlike(places: Float[np.ndarray, "*stop token d_model"]) -> Float[np.ndarray, "*stop"]:
     """How far the tokens are from being one and the same: |X - 1 mean^T| / |X|, Frobenius norms (Dong et al. 2103.03404)."""
     rest = places - places.mean(-2, keepdims=True)
-    share: Float[np.ndarray, "*stop"] = np.linalg.norm(rest, axis=(-2, -1)) / np.linalg.norm(places, axis=(-2, -1))
+    share: Float[np.ndarray, "*stop"]
+    share = np.asarray(np.linalg.norm(rest, axis=(-2, -1)) / np.linalg.norm(places, axis=(-2, -1)))
     return share

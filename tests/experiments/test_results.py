@@ -25,6 +25,17 @@ def test_only_full_runs_are_committed() -> None:
         assert (page.PAGE.parent / "images" / f"{stem}.png").exists()
 
 
+def test_without_skips_rank_is_gone_and_the_plane_keeps_clusters() -> None:
+    study = RESULTS["collective-motion"]
+    collapse = study["Rank with and without skips and MLPs"].set_index(["layers", "stop"])["unlike"].sort_index()
+    assert collapse["attention", 4] < 1e-12 < 0.1 < collapse["attention, skips", 8]
+    clusters = study["Clusters over time"].set_index(["d_model", "beta", "time"])["clusters"].sort_index()
+    assert clusters[2, 9.0].iloc[-1] > 1.4
+    assert clusters[2, 1.0].iloc[-1] == clusters[64, 1.0].iloc[-1] == 1
+    assert (study["The common cosine from orthogonal tokens"]["difference"] < 1e-8).all()
+
+
+@pytest.mark.skipif("in-context-descent" not in RESULTS, reason="no full run of in-context-descent is committed")
 def test_trained_linear_attention_is_gradient_descent_on_new_tasks() -> None:
     table = RESULTS["in-context-descent"]["Trained attention against gradient descent"].set_index(["examples", "model"])
     for examples in (5, 10, 20, 40):

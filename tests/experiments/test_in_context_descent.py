@@ -152,7 +152,6 @@ def quick() -> Study:
 
 
 def test_the_quick_run_is_whole(quick: Study) -> None:
-    assert quick.seconds < 60
     assert [table.title for table in quick.tables] == [
         experiment.EXACT,
         experiment.STEP,

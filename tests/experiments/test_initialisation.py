@@ -129,7 +129,6 @@ def quick() -> Study:
 
 @pytest.mark.real
 def test_the_quick_run_is_whole(quick: Study) -> None:
-    assert quick.seconds < 60
     assert (quick[experiment.GAINS]["off"].abs() < 4.5).all()
     warm = quick[experiment.WARM].set_index(["start", "warmed"])
     assert warm.loc[("torch's default", False), "highest_variance"] > 20 * warm.loc[("torch's default", False), "lowest_variance"]

@@ -78,7 +78,6 @@ def quick() -> Study:
 
 @pytest.mark.real
 def test_the_quick_run_is_whole(quick: Study) -> None:
-    assert quick.seconds < 60
     table = quick[experiment.LAYERS].set_index(["kind", "change", "layer"]).sort_index()
     for kind in ("pronoun", "sense"):
         assert table.loc[(kind, "cue")]["carried"].max() > 0.05

@@ -9,7 +9,7 @@ WEB := src/sociogram/studio/web
 STATIC := src/sociogram/studio/static
 NPM := $(shell command -v npm)
 
-.PHONY: demo test lint types layout unit page web zoo bench docs coverage clean
+.PHONY: demo test lint types layout unit page web zoo bench experiments docs coverage clean
 
 demo: $(VENV)/.installed page
 	@$(BIN)/sociogram look "$(SENTENCE)" $(if $(NPM),--html flock.html)
@@ -57,6 +57,10 @@ coverage: $(VENV)/.tools
 
 bench: $(VENV)/.tools
 	$(BIN)/python -m benchmarks
+
+# Full runs of the experiments (minutes each): experiments/results and docs/experiments.md.
+experiments: $(VENV)/.tools
+	$(BIN)/python -m experiments
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict --quiet

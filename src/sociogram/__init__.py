@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from sociogram.studio.page import to_html
     from sociogram.watch.audit import Audit
     from sociogram.watch.flock import Flock
+    from sociogram.watch.particles import measure_flock
     from sociogram.watch.record import record
     from sociogram.watch.recording import Recording
     from sociogram.watch.selection import Selection
@@ -71,6 +72,7 @@ _HOME = {
     "Recording": "watch.recording",
     "Audit": "watch.audit",
     "Flock": "watch.flock",
+    "measure_flock": "watch.particles",
     "Selection": "watch.selection",
     "Worksheet": "watch.worksheet",
     **dict.fromkeys(("Steered", "steer"), "steering.steer"),
@@ -160,6 +162,7 @@ __all__ = [
     "inertia",
     "known_models",
     "load",
+    "measure_flock",
     "networks",
     "open_recording",
     "plot",

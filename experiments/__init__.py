@@ -1,0 +1,1 @@
+"""Full runs of the experiments: `python -m experiments` makes results/*.json and the page in docs; see `sociogram grow`."""

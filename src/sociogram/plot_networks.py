@@ -53,8 +53,8 @@ def null_test(test: sg.NullTest, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax, (5.0, 6.5))
     known = test.table["z"].replace([np.inf, -np.inf], np.nan).dropna().abs()
-    limit = float(known.quantile(0.98)) if len(known) and known.max() > 0 else 1.0
-    by_head(ax, test.table, "z", "PuOr_r", f"z, colours end at ±{limit:.1f}", -limit, limit)
+    limit = float(known.quantile(0.9)) if len(known) and known.max() > 0 else 1.0
+    by_head(ax, test.table, "z", "PuOr_r", f"z, colours end at ±{limit:.3g}", -limit, limit)
     out = test.table[test.table["p_corrected"] <= 0.05]
     ax.plot(out["head"].clip(lower=0), out["layer"], "k.", markersize=3)
     title = f"{test.statistic} against {test.null!r}, {test.samples} samples"

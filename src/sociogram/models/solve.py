@@ -185,13 +185,14 @@ class LayerSolver:
         return span is not None and self.span.first <= span.first and span.last <= self.span.last
 
     def _is_cross(self, attention: int) -> bool:
-        """Whether the keys were made without the stream of this layer, as far as this call of it is concerned."""
+        """Whether the keys were made without the stream of this layer: in its own call, or, of keys handed on, ever."""
         seen, queue = set(), [self.trace.nodes[attention].inputs[1]]
+        oldest = self.span.first if queue[0] >= self.span.first else min(self.carry.streams)
         while queue:
             node = queue.pop()
             if node in self.carry.streams:
                 return False
-            if node not in seen and node >= self.span.first:
+            if node not in seen and node >= oldest:
                 seen.add(node)
                 queue.extend(self.trace.nodes[node].inputs)
         return True

@@ -126,6 +126,8 @@ def _layers(edit: Edit, anatomy: Anatomy) -> list[tuple[Layer, tuple[tuple[Heard
     name = _stack(edit, anatomy)
     stack = anatomy.stack(name)
     known = {layer.index: _self_calls(layer, edit, anatomy) for layer in stack}
+    if not edit.asks_positions() and not any(known.values()):  # tokens that hear another sequence alone, as patches
+        known = {layer.index: tuple((step, call) for step in layer.heard for call in step.calls) for layer in stack}
     chosen = [stack[i] for i in indices(edit.layer, len(stack), "layer")]
     heard = [(layer, known[layer.index]) for layer in chosen if known[layer.index]]
     silent = [layer for layer in chosen if not known[layer.index]]

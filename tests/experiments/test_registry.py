@@ -100,7 +100,7 @@ def test_the_hash_does_not_change_with_other_code(room: Path) -> None:
 def test_the_hash_of_an_experiment_covers_its_own_sources() -> None:
     found = code._sources(["sociogram.experiments.in_context_descent"])
     used = {name.removeprefix("sociogram.experiments.") for name in found}
-    assert used == {"in_context_descent", "linear_attention", "regression"}
+    assert used == {"in_context_descent", "in_context_training", "linear_attention", "regression"}
     assert found["sociogram.experiments.regression"] == (ROOM / "regression.py").read_text()
 
 

@@ -68,5 +68,5 @@ def test_another_experiment_does_not_take_over_the_settings_of_the_default() -> 
     plan = generality._plan(generality.FULL, 0)
     assert len(plan) == 6
     assert all(settings["seeds"] == 1 for _, settings in plan)
-    with pytest.raises(sg.InputError, match="collective-motion: depth=.many. does not fit"):
+    with pytest.raises(sg.InputError, match="collective-motion: depth='many' does not fit"):
         generality.run(quick=False, experiment="collective-motion", over={"depth": ("many", "few")}, jobs=1)

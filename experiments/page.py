@@ -30,7 +30,7 @@ from sociogram.experiments import Study, open_experiment
 study = open_experiment("in-context-descent").run(quick=True, steps=20, tests=200)
 print(study["The best single step"])
 study.save("studies")
-print(Study.open("studies/in-context-descent.quick.json").seconds < 60)
+print(Study.open("studies/in-context-descent.quick.json").provenance)
 ```
 
 A study carries its settings, seeds, machine, versions and the hash of the code that made it. What follows is what the committed

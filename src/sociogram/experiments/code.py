@@ -19,8 +19,8 @@ FRAME = ("", ".study", ".registry", ".code", ".conduct", ".watching", ".pictures
 def code_hash(*modules: str) -> str:
     """sha256 over the modules' code and that of `experiments` and `grow` that they import, directly or through others.
 
-    Whoever asks for the whole of `grow` (`sg.grow`, `from sociogram import grow`) has all its sources. Comments, docstrings and
-    the layout of lines do not count; the syntax tree does.
+    Whoever asks for the whole of `grow` (`sg.grow`, `from sociogram import grow`) has all its sources. Comments, docstrings,
+    the layout of lines and a module's `draw`, which makes no number, do not count; the rest of the syntax tree does.
 
     Misleads: a change that makes no other number (a name, a message) changes it too, and a change of torch does not (see the
     study's versions). Another version of Python may spell syntax trees otherwise.
@@ -32,8 +32,9 @@ def code_hash(*modules: str) -> str:
 
 
 def _bare(source: str) -> str:
-    """The code as its syntax tree spells it, without the texts that stand for themselves (docstrings)."""
+    """The code as its syntax tree spells it, without the texts that stand for themselves (docstrings) and without `draw`."""
     tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "draw")]
     for node in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):
             lines = getattr(node, name, None)

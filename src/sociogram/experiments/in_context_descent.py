@@ -46,7 +46,8 @@ CANNOT_SHOW = (
     "Gradient descent here is on a linear model, with noiseless targets and examples in no order; softmax attention is only near "
     "to it, and is not a step of it for any step size.",
     "Each kind was trained for one number of steps at one learning rate that falls to zero; softmax heads and two layers might "
-    "end lower with more, so that their losses are upper bounds.",
+    "end lower with more, so that their losses are upper bounds: two softmax heads stand where one head does until they part, "
+    "and at some seeds they have not parted by the end.",
 )
 
 
@@ -251,27 +252,38 @@ def _left(models: Mapping[str, Attention], tasks: Tasks) -> pd.DataFrame:
 
 
 def draw(study: Study) -> Figure:
-    """Loss against the number of examples; how near trained attention is to gradient descent; other ranges of inputs."""
+    """Loss against the number of examples (other seeds as dots); how near trained attention is to descent; other ranges."""
     table, ranges = study[TRAINED], study[RANGES]
-    figure, (losses, cosines, other) = panels(3, size=(5.2, 4.4), title=study.question)
-    names = [name for name in table["model"].unique() if "another" not in name]
-    looks = {name: (COLOURS[i % 8], "--" if name.startswith(("GD", "least", "control")) else "-") for i, name in enumerate(names)}
-    for name, own in _lines(table, names):
-        losses.plot(own["examples"], own["loss"], looks[name][1], color=looks[name][0], marker="o", markersize=3, label=name)
+    figure, (losses, cosines, other) = panels(3, size=(5.2, 4.8), title=study.question)
+    for name, own in _lines(table):
+        losses.plot(own["examples"], own["loss"], **_look(name), label=name)
         if name in SHAPES:
             best = own["cosine_GD"].where(own["cosine_GD++"].isna(), own["cosine_GD++"])
-            cosines.plot(own["examples"], best, color=looks[name][0], marker="o", markersize=3, label=name)
-    for name, own in _lines(ranges, names):
-        other.plot(own["range"], own["relative_loss"], looks[name][1], color=looks[name][0], marker="o", markersize=3, label=name)
-    label(losses, "loss on new tasks", "examples in the prompt", "half squared error")
-    label(cosines, "sensitivity to the query", "examples in the prompt", "cosine with GD (2 layers: GD++)")
+            cosines.plot(own["examples"], best, **_look(name))
+    for name, own in _lines(study[SPREAD]):
+        losses.plot(own["examples"], own["loss"], ".", color=_look(name)["color"], alpha=0.6, markersize=5)
+    for name, own in _lines(ranges):
+        other.plot(own["range"], own["relative_loss"], **_look(name))
+    label(losses, "loss on new tasks (dots: other seeds)", "examples in the prompt", "half squared error", legend=False)
+    label(cosines, "sensitivity to the query", "examples in the prompt", "cosine with GD (2 layers: GD++)", legend=False)
     label(other, "inputs from other ranges", "range (training: 1)", "loss / loss of predicting zero", legend=False)
     other.set_yscale("log")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
-def _lines(table: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    for name in names:
-        own = table[table["model"] == name]
-        if len(own):
-            yield name, own
+def _look(name: str) -> dict[str, Any]:
+    """What is trained in thin lines over the descents that it may be, which are broad and pale."""
+    shades = dict(zip(SHAPES, (COLOURS[3], COLOURS[4], COLOURS[5], COLOURS[6]), strict=True))
+    shades |= {"GD, 1 step": COLOURS[3], "GD, 2 steps": COLOURS[1], "GD++, 2 steps": COLOURS[4]}
+    if name.startswith("GD"):
+        return {"color": shades[name], "linewidth": 5, "alpha": 0.35, "linestyle": "-"}
+    dashes = {"linestyle": "-" if name in SHAPES else "--"}
+    return {"color": shades.get(name, COLOURS[7 if name.startswith("control") else 0]), "linewidth": 1.5, **dashes}
+
+
+def _lines(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's rows, without the control that would squeeze all others together."""
+    for name in table["model"].unique():
+        if "another" not in name:
+            yield name, table[table["model"] == name].sort_values(table.columns[0])

@@ -62,3 +62,18 @@ def test_two_softmax_heads_come_near_to_the_step_where_they_leave_their_plateau(
         assert two.max() < one.min() + 0.01
         near[examples] = int((two < descent.loc[examples, "GD, 1 step"] * 1.1).sum())
     assert near == {5: 3, 10: 2, 20: 1}, "some seeds are still where one head is"
+
+
+@pytest.mark.parametrize("model", ["smollm2-135m", "minilm-l6"])
+@pytest.mark.parametrize(("kind", "pairs"), [("pronoun", 24), ("sense", 20)])
+def test_words_take_over_their_meaning_from_the_cue_and_through_its_edges(model: str, kind: str, pairs: int) -> None:
+    study = RESULTS["resolution"]
+    table = study["Where most is carried over"]
+    rows = table[(table["model"] == model) & (table["kind"] == kind)].set_index("change")
+    cue, cut, beside = rows.loc["cue"], rows.loc["cue, its edges cut"], rows.loc["distractor"]
+    assert cue["toward"] > 5 * cue["error"], f"{pairs} pairs"
+    assert cue["pairs_toward"] > 0.8
+    assert beside["toward"] < 0.25 * cue["toward"]
+    assert abs(cue["another"]) < 0.05 < cue["toward"]
+    assert cut["toward"] < 0.65 * cue["toward"]
+    assert rows.loc["cue, the distractor's edges cut", "toward"] > 0.95 * cue["toward"]

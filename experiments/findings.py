@@ -30,7 +30,8 @@ def _descent(study: Study) -> list[str]:
         f"Weights by hand do K steps of gradient descent to {exact:.1e}; letting the query be heard too breaks it, but not "
         "at one layer from a start of zero, where a test would not see it.",
         "One trained linear layer is the best single step: the same loss at every number of examples and every seed, and its "
-        f"sensitivities to the query point the same way (cosine at least {near:.4f}). Two layers are better than two steps of GD and than GD++.",
+        f"sensitivities to the query point the same way (cosine at least {near:.4f}). Two layers are better than two "
+        "steps of GD and than GD++.",
         f"One softmax head does not come near to the step. Two heads do in {left} of {len(two)} trainings (within a tenth of the "
         "step's loss); in the others they still do what one head does.",
         f"On inputs {far:g} times as large as in training the single linear layer errs as the single step does "

@@ -244,3 +244,33 @@ def test_vectors_are_recorded_by_name() -> None:
     model = sg.load(society("flock", objective="number", vector_size=4, vocab_size=None, max_position_embeddings=8))
     rec = sg.record(model, {"vectors": task.batch(1)["vectors"]})
     assert rec.audit().max_relative_error <= 1e-10
+
+
+@pytest.mark.parametrize("name", ["council", "messenger", "feedforward", "linear_attention"])
+def test_a_logit_is_the_sum_of_what_each_entry_adds(name: str) -> None:
+    rec = recorded(name)
+    table = rec.attribution(3)
+    assert table["toward"].sum() == pytest.approx(float(rec.model.logits(ids(9))[-1, 3]), abs=1e-9)
+    heard = {"messenger": "opaque", "feedforward": "opaque"}.get(name, "messages")
+    assert (table["entry"] == heard).sum() == 2
+
+
+def test_who_hears_another_sequence_alone_is_told_where_it_is() -> None:
+    rec = recorded("council")
+    assert rec.senders().empty
+    assert len(rec.edges(stack="decoder_2_cross")) > 0
+    for ask, what in ((rec.edges, "show"), (rec.select, "show"), (lambda: sg.networks(rec), "make graphs of")):
+        words = f"no layer of 'decoder_2' has messages to {what}: its tokens do not hear each other; .* 'decoder_2_cross'"
+        with pytest.raises(sg.RecordingError, match=words):
+            ask()
+    with pytest.raises(sg.RecordingError, match="this stack has no weights: its tokens do not hear each other"):
+        rec.worksheet(0, 0, 3)
+
+
+@pytest.mark.parametrize("name", ["messenger", "feedforward"])
+def test_where_nobody_hears_anybody_it_is_said(name: str) -> None:
+    rec = recorded(name)
+    assert rec.senders().empty
+    for ask in (rec.edges, rec.select, lambda: sg.networks(rec)):
+        with pytest.raises(sg.RecordingError, match=r"no layer of 'decoder' has messages to .*: all are opaque or unsupported"):
+            ask()

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sociogram.core.errors import InputError, RecordingError
-from sociogram.watch.access import is_own
+from sociogram.core.errors import InputError
+from sociogram.watch.access import is_own, no_messages
 from sociogram.watch.account import Messages
 from sociogram.watch.edges import EdgeNumbers
 
@@ -61,7 +61,7 @@ class Source:
             raise InputError("drop_first=True: there is one token, and nothing is left without it")
         self.layers = list(self.numbers.layers())
         if not self.layers:
-            raise RecordingError(f"no layer of {stack!r} has messages to make graphs of: all are opaque or unsupported")
+            raise no_messages(rec.tree, stack, "make graphs of")
 
     @cached_property
     def labels(self) -> pd.DataFrame:

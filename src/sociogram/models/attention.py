@@ -75,7 +75,7 @@ class AttentionCall:
         return self.query.shape[1] // self.key.shape[1]
 
 
-def _per_group(rows: Tensor, columns: Tensor) -> Tensor:
+def per_group(rows: Tensor, columns: Tensor) -> Tensor:
     """`rows` `[batch, head, query, x]` times `columns` `[batch, kv_head, x, y]`: query heads of a group share a product.
 
     The heads of a group are laid under each other, so that no key or value is repeated in memory.
@@ -87,7 +87,7 @@ def _per_group(rows: Tensor, columns: Tensor) -> Tensor:
 
 def raw_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
     """Scaled dot products of queries and keys, with position bias and soft cap, before any mask."""
-    scores = _per_group(call.query * call.scale, call.key.transpose(-1, -2))
+    scores = per_group(call.query * call.scale, call.key.transpose(-1, -2))
     if call.bias is not None:
         scores = scores + widened(call.bias[..., : call.keys], call.outside, 0.0)
     if call.softcap is not None:
@@ -238,7 +238,7 @@ def mix(weights: Tensor, call: AttentionCall) -> Float[Tensor, "batch query head
     """The weighted sum of values per query and head, in the layout that transformers expects back."""
     if call.dropout:
         weights = F.dropout(weights, call.dropout, training=True)
-    out = _per_group(weights, call.value)
+    out = per_group(weights, call.value)
     return out.transpose(1, 2).contiguous()
 
 
@@ -291,12 +291,12 @@ def _attend_in_blocks(call: AttentionCall, buffer: Tensor | None) -> tuple[Tenso
     query, columns = call.query * call.scale, call.key.transpose(-1, -2)
     for start in range(0, queries, BLOCK):
         stop = min(start + BLOCK, queries)
-        scores = _per_group(query[:, :, start:stop], columns[..., :stop])
+        scores = per_group(query[:, :, start:stop], columns[..., :stop])
         ahead = torch.ones(stop - start, stop - start, dtype=torch.bool, device=scores.device).triu_(1)
         scores[..., start:].masked_fill_(ahead, -torch.inf)
         part = torch.softmax(scores, dim=-1)
         weights[:, :, start:stop, :stop] = part
-        output[:, start:stop] = _per_group(part, call.value[:, :, :stop]).transpose(1, 2)
+        output[:, start:stop] = per_group(part, call.value[:, :, :stop]).transpose(1, 2)
     return weights, None, output
 
 

@@ -134,6 +134,32 @@ def test_exactly_so_many_take_part_and_the_others_keep_their_bits(count: int, sh
     assert places(share, count) == max(1, int(share * count))
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+def test_the_chosen_alone_give_what_all_give(causal: bool, positions: str) -> None:
+    model, tokens = society("routed", causal=causal, positions=positions), ids(11, count=3)
+    whole, gradients = logits(model, tokens), []
+    for training in (False, True):
+        model.train(training).zero_grad()
+        said = model(tokens, labels=tokens)
+        assert (said.logits - whole).abs().max() <= 1e-12
+        said.loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert gradients[0].abs().max() > 1e-3
+    assert (gradients[0] - gradients[1]).abs().max() <= 1e-12
+
+
+def test_only_the_chosen_are_computed_in_training() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, counted = society("routed"), {}
+    for training in (False, True):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.train(training)(ids(10))
+        counted[training] = sum(n for n in counter.get_flop_counts()["Society.layers.1.mlp"].values())
+    assert counted[True] == counted[False] * 4 / 10 > 0
+
+
 def test_random_routing_is_drawn_anew_in_training_alone() -> None:
     torch.manual_seed(0)
     router = next(layer for layer in society("random routing").layers if isinstance(layer, RoutedLayer)).router

@@ -15,6 +15,8 @@ from sociogram.grow.passing import FeedForward, LinearAttention, Messenger
 from sociogram.grow.routing import Router
 
 EPSILON = 1e-6
+PLAIN = ("sdpa", "eager")
+"""Attention as transformers computes it, by nobody watched."""
 
 
 class Mlp(nn.Module):
@@ -66,8 +68,9 @@ class Layer(nn.Module):
 class RoutedLayer(nn.Module):
     """A layer in which some tokens take part; the others are passed over and keep their bits.
 
-    The chosen hear each other alone. All tokens are computed, and those passed over multiplied by 0: the layer does what a
-    mixture of depths does, and does not save its time.
+    The chosen hear each other alone. In training they alone are computed, which is what a mixture of depths saves. In evaluation, and
+    where attention is watched, all tokens are computed and those passed over multiplied by 0, so that every token has its row of
+    weights: the same sums but for rounding, and no time saved.
     """
 
     def __init__(self, config: SocietyConfig, layer_idx: int) -> None:
@@ -82,10 +85,27 @@ class RoutedLayer(nn.Module):
         self, hidden: Tensor, padding: Tensor | None = None, turn: Turn | None = None
     ) -> Float[Tensor, "batch query d_model"]:
         """The stream `[batch, query, d_model]` after the layer; `padding` is 1 where a token is real."""
+        if self.training and padding is None and self.config._attn_implementation in PLAIN:
+            return self._few(hidden, turn)
         share, takes_part = self.router(hidden)
         mask = attention_mask(self.config, hidden, padding, None, _among(takes_part, pair_rule(self.config)))
         hidden = hidden + self.mixer(self.mixer_norm(hidden), mask=mask, turn=turn, share=share)
         return hidden + self.mlp(self.mlp_norm(hidden), share)
+
+    def _few(self, hidden: Tensor, turn: Turn | None) -> Float[Tensor, "batch query d_model"]:
+        """The same by the chosen alone: taken out in their order, computed, and put back in their places."""
+        factor, chosen = self.router.choose(hidden)
+        few, share = _taken(hidden, chosen), factor[..., None]
+        turned = None if turn is None else (_taken(turn[0], chosen), _taken(turn[1], chosen))
+        mask = attention_mask(self.config, few, None, None)
+        moved = few + self.mixer(self.mixer_norm(few), mask=mask, turn=turned, share=share)
+        moved = moved + self.mlp(self.mlp_norm(moved), share)
+        return hidden.scatter(1, chosen[..., None].expand_as(moved), moved)
+
+
+def _taken(rows: Tensor, chosen: Tensor) -> Float[Tensor, "batch chosen width"]:
+    """The rows `[batch or 1, query, width]` at the places `[batch, chosen]`."""
+    return rows.expand(len(chosen), -1, -1).gather(1, chosen[..., None].expand(-1, -1, rows.shape[-1]))
 
 
 def _among(takes_part: Tensor, rule: Rule) -> Rule:

@@ -20,6 +20,8 @@ REFUSED = [
     ({"kind": "routed", "routed_share": 1.5}, "a share lies above 0 and up to 1"),
     ({"kind": "routed", "routed_share": 0.5, "num_hidden_layers": 1}, "every second layer is routed"),
     ({"kind": "flock", "pauses": 3}, "only pausing knows it"),
+    ({"kind": "flock", "answer_at": "first"}, "only pausing knows it"),
+    ({"kind": "pausing", "pauses": 3, "answer_at": "middle"}, "answer_at is not one of those there are"),
     ({"kind": "neighbourhood"}, "window=None.*cannot be left out. Say window="),
     ({"kind": "messenger"}, "Say cell="),
     ({"kind": "council"}, "Say latents="),

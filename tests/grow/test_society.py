@@ -182,6 +182,20 @@ def test_without_pauses_a_pausing_society_is_a_flock() -> None:
     assert not torch.equal(logits(society("pausing"), ids(7)), logits(flock, ids(7)))
 
 
+def test_an_answer_read_at_the_token_itself_has_not_heard_its_own_pauses() -> None:
+    first, last, tokens = society("pausing", answer_at="first"), society("pausing"), ids(7)
+    last.load_state_dict(first.state_dict())
+    assert last.config.answer_at == "last"
+    before = [logits(model, tokens) for model in (first, last)]
+    assert not torch.equal(*before)
+    with torch.no_grad():
+        for model in (first, last):
+            model.embed_pauses.weight += 1
+    after = [logits(model, tokens) for model in (first, last)]
+    moved = [(a != b)[0].any(-1).tolist() for a, b in zip(before, after, strict=True)]
+    assert moved == [[False] + 6 * [True], 7 * [True]], "later tokens hear the pauses of earlier ones"
+
+
 def test_order_is_lost_without_positions_or_mask() -> None:
     model, tokens, order = society("nowhere", causal=False), ids(7), torch.tensor([3, 1, 6, 0, 2, 5, 4])
     assert (logits(model, tokens)[:, order] - logits(model, tokens[:, order])).abs().max() <= 1e-12

@@ -33,6 +33,7 @@ _CHOICES = {
     "positions": ("none", "learned", "sinusoidal", "rotary"),
     "cell": ("rnn", "lstm", "xlstm"),
     "routing": ("learned", "random"),
+    "answer_at": ("last", "first"),
     "objective": ("token", "embedding", "class", "number"),
     "distance": ("cosine", "mse", "mae"),
     "pool": ("cls", "mean"),
@@ -46,6 +47,7 @@ _OF_KIND = {
     "routed_share": ("routed",),
     "routing": ("routed",),
     "pauses": ("pausing",),
+    "answer_at": ("pausing",),
 }
 """Options that one kind alone understands."""
 _NEEDED = {"neighbourhood": "window", "messenger": "cell", "council": "latents", "routed": "routed_share", "pausing": "pauses"}
@@ -80,7 +82,8 @@ class SocietyConfig(PreTrainedConfig):  # type: ignore[misc]
             `"routed"`: mixture of depths (Raposo et al. 2024): in every second layer only the `routed_share` of the tokens that a
             router scores highest takes part; which ones depends on the whole sequence, so that it is not causal even if its
             masks are; `routing="random"` is the baseline;
-            `"pausing"`: a flock in which `pauses` learned tokens follow each token, whose answer is read at the last of them;
+            `"pausing"`: a flock in which `pauses` learned tokens follow each token, whose answer is read at the last of them
+            (`answer_at="first"`: at the token itself, so that its own pauses come too late for it: a control);
             `"feedforward"`: in the place of attention an MLP over the positions, the same for every channel;
             `"attention_only"`: a flock without MLPs;
             `"linear_attention"`: sums of values weighted by (signed) products of query and key, without softmax.
@@ -119,6 +122,7 @@ class SocietyConfig(PreTrainedConfig):  # type: ignore[misc]
     routed_share: float | None = None
     routing: str | None = None
     pauses: int | None = None
+    answer_at: str | None = None
     objective: str = "token"
     distance: str | None = None
     pool: str | None = None
@@ -230,6 +234,8 @@ def _fill(config: SocietyConfig) -> None:
         defaults |= {"far": 0, "global_tokens": 0}
     if config.kind == "routed":
         defaults["routing"] = "learned"
+    if config.kind == "pausing":
+        defaults["answer_at"] = "last"
     if config.objective == "embedding":
         defaults["distance"] = "cosine"
     if config.objective == "class":

@@ -68,9 +68,9 @@ class Layer(nn.Module):
 class RoutedLayer(nn.Module):
     """A layer in which some tokens take part; the others are passed over and keep their bits.
 
-    The chosen hear each other alone. In training they alone are computed, which is what a mixture of depths saves. In evaluation, and
-    where attention is watched, all tokens are computed and those passed over multiplied by 0, so that every token has its row of
-    weights: the same sums but for rounding, and no time saved.
+    The chosen hear each other alone. In training they alone are computed, which is what a mixture of depths saves. In evaluation,
+    and where attention is watched, all tokens are computed and those passed over multiplied by 0, so that every token has its row
+    of weights: the same sums but for rounding, and no time saved.
     """
 
     def __init__(self, config: SocietyConfig, layer_idx: int) -> None:

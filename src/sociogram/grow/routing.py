@@ -37,7 +37,7 @@ class Router(nn.Module):
         return share[..., None], torch.zeros_like(share, dtype=torch.bool).scatter(1, chosen, True)
 
     def choose(self, hidden: Tensor) -> tuple[Float[Tensor, "batch chosen"], Int[Tensor, "batch chosen"]]:
-        """The factors and the places of those who take part, in the order in which they stand in `hidden` `[batch, query, d_model]`."""
+        """The factors and the places, in order, of those who take part in `hidden` `[batch, query, d_model]`."""
         scores = self._random(hidden) if self.score is None else self.score(hidden)[..., 0]
         chosen = scores.topk(places(self.share, scores.shape[1]), dim=-1).indices.sort(-1).values
         scores = scores.gather(1, chosen)

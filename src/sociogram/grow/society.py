@@ -130,7 +130,8 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         padding = attention_mask if attention_mask is None else attention_mask.repeat_interleave(self._steps, dim=1)
         hidden, turn = self._placed(hidden, position_ids, cache)
         hidden = self._talk(hidden, padding, turn, cache)
-        hidden = self.norm(hidden)[:, self._steps - 1 :: self._steps] if self._steps > 1 else self.norm(hidden)
+        said_at = 0 if self.config.answer_at == "first" else self._steps - 1
+        hidden = self.norm(hidden)[:, said_at :: self._steps] if self._steps > 1 else self.norm(hidden)
         logits = answers.logits(self, hidden, attention_mask)
         loss = None if labels is None else answers.loss(self, hidden, logits, labels)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)

@@ -15,6 +15,7 @@ QUESTIONS = {
     "initialisation": "Which first weights keep mean 0 and variance 1 in each kind of layer, and where does a model drift?",
     "resolution": "In which layers does a pronoun take over its person, and an ambiguous word its sense, and by which messages?",
     "depth-routing": "Which tokens does a router give more computation, and what is that worth at equal compute?",
+    "pause": "Do pause tokens help, and more than the same computation spent on layers or width?",
     "generality": "Does what an experiment finds hold when its seed or a setting is another?",
 }
 """What each asks, by its name; the module of `a-name` is `a_name`."""

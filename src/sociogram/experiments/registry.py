@@ -16,6 +16,7 @@ QUESTIONS = {
     "resolution": "In which layers does a pronoun take over its person, and an ambiguous word its sense, and by which messages?",
     "depth-routing": "Which tokens does a router give more computation, and what is that worth at equal compute?",
     "pause": "Do pause tokens help, and more than the same computation spent on layers or width?",
+    "learned-attention": "Can a feed-forward net learn what an attention layer does, and stand in its place?",
     "generality": "Does what an experiment finds hold when its seed or a setting is another?",
 }
 """What each asks, by its name; the module of `a-name` is `a_name`."""

@@ -100,6 +100,6 @@ def prefix_losses(
 
 
 def other_future(ids: Int[Tensor, "batch query"]) -> Int[Tensor, "batch query"]:
-    """Each sequence with the second half of another (the next one's)."""
+    """Each sequence with the second half of another (of the one before it)."""
     half = ids.shape[1] // 2
     return torch.cat([ids[:, :half], ids.roll(1, 0)[:, half:]], dim=1)

@@ -19,7 +19,9 @@ PLACES, WIDTH = 6, 16
 @pytest.fixture(scope="module")
 def society() -> sg.grow.Society:
     torch.manual_seed(0)
-    config = sg.grow.SocietyConfig(vocab_size=9, hidden_size=WIDTH, num_hidden_layers=2, max_position_embeddings=12)
+    config = sg.grow.SocietyConfig(
+        vocab_size=9, hidden_size=WIDTH, num_hidden_layers=2, max_position_embeddings=12, convolution=3
+    )
     model = sg.grow.Society(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -50,7 +52,9 @@ def test_examples_are_what_the_layer_read_weighed_and_added(society: sg.grow.Soc
         assert own.weights.shape == (50, 4, PLACES, PLACES)
         assert float(own.weights.triu(1).abs().max()) == 0
     first = examples_of(society, ids)[0]
-    assert torch.allclose(first.inputs, society.layers[0].mixer_norm(society.embed_tokens(ids)), atol=1e-6)
+    assert torch.allclose(
+        first.inputs, society.layers[0].sums(society.layers[0].mixer_norm(society.embed_tokens(ids))), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("form", [Outputs, Weights])

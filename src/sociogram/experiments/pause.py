@@ -47,7 +47,7 @@ class Settings:
     width: int = 32
     layers: int = 2
     pauses: tuple[int, ...] = (1, 2, 4)
-    steps: int = 1500
+    steps: int = 1200
     batch: int = 32
     rates: tuple[float, ...] = (3e-3, 8e-3)
     seeds: int = 3

@@ -83,6 +83,8 @@ class Imitator(nn.Module):
     """
 
     align = "first"
+    fell = float("nan")
+    """By which share of itself the loss fell from the last tenth but one of training to the last: near 0 when it has settled."""
 
     def __init__(self, places: int, width: int, units: int, told: int) -> None:
         """Make the net."""
@@ -177,12 +179,17 @@ def distil(student: Imitator, examples: Examples, *, steps: int, batch: int, rat
     draw = torch.Generator().manual_seed(seed)
     adam = torch.optim.Adam(student.parameters(), lr=rate)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    lost = []
     for _ in range(steps):
         rows = torch.randint(len(examples.inputs), (batch,), generator=draw)
         adam.zero_grad()
-        student.loss(Examples(examples.inputs[rows], examples.weights[rows], examples.outputs[rows])).backward()
+        loss = student.loss(Examples(examples.inputs[rows], examples.weights[rows], examples.outputs[rows]))
+        loss.backward()
         adam.step()
         falling.step()
+        lost.append(float(loss.detach()))
+    tenth = max(1, steps // 10)
+    student.fell = sum(lost[-2 * tenth : -tenth]) / sum(lost[-tenth:]) - 1
     return student.requires_grad_(False)
 
 

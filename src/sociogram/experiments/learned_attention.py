@@ -35,8 +35,8 @@ CANNOT_SHOW = (
     "length where attention does not grow at all. That a net of some size does it here says nothing of texts.",
     "What the nets miss, larger ones with more examples and steps might learn: their accuracies are lower bounds. The mean "
     "output and the net before training say what is gained without learning to attend.",
-    "Nets are given what attention is given, behind the norm, and are distilled from the intact society; in two layers at once "
-    "the second reads what it was not trained on.",
+    "Nets are given what attention is given, behind the norm, and are distilled from the intact society; with several layers "
+    "(`layers=2`) the later ones read what they were not trained on.",
     "A causal convolution of width 3 stands before every layer, in societies of both kinds: without it no flock of this size "
     "learned recall in 1,500 steps (docs/log.md). It tells a value which key it follows; to find the key is left to attention.",
 )
@@ -48,7 +48,7 @@ class Settings:
 
     places: int = 12
     width: int = 32
-    layers: int = 2
+    layers: int = 1
     copy_steps: int = 400
     recall_steps: int = 1200
     batch: int = 64
@@ -56,7 +56,7 @@ class Settings:
     seeds: int = 3
     units: tuple[int, ...] = (8, 32)
     examples: int = 16384
-    distil_steps: int = 1000
+    distil_steps: int = 2000
     distil_rate: float = 2e-3
     tests: int = 1024
 
@@ -79,7 +79,8 @@ NETS: dict[str, type[Outputs | Weights]] = {"outputs": Outputs, "weights": Weigh
 
 _PLACE_NOTE = (
     "mean over seeds, with the lowest and highest; layer: which are replaced; parameters: that the nets use; error: squared, of "
-    "the layer's outputs over their variance at each place (1: the mean output); weights_off: half the sum of a row's differences"
+    "the layer's outputs over their variance at each place (1: the mean output); weights_off: half the sum of differences in a "
+    "row; fell: of the net's loss, from the last tenth but one of its training to the last"
 )
 _LENGTHS_NOTE = "the largest nets, in all layers; padded with zeros, behind the sequence or before it; empty: longer than the net"
 _SCRATCH_NOTE = (
@@ -136,7 +137,9 @@ def _plans(chosen: Settings, name: str) -> list[Plan]:
         "max_position_embeddings": chosen.places,
         "convolution": 3,
     }
-    return [Plan(kind, {**config, "kind": kind}, steps) for kind in ("flock", "feedforward")]
+    mixer = {**config, "kind": "feedforward"}
+    deep = {**mixer, "num_hidden_layers": 2 * chosen.layers}
+    return [Plan("flock", config, steps), Plan("feedforward", mixer, steps), Plan("feedforward, twice the layers", deep, steps)]
 
 
 def _accuracy(society: Any, name: str, length: int, chosen: Settings) -> float:
@@ -161,7 +164,7 @@ def _distilled(name: str, one: Run, chosen: Settings) -> tuple[list[dict[str, An
     parts = _parts(society, learning, chosen, one.seed)
     rows = [_row(name, one, chosen, "attention itself", "none", {}, [])]
     for kind, modules in parts.items():
-        for layer in [*range(chosen.layers), "all"]:
+        for layer in [*(range(chosen.layers) if chosen.layers > 1 else ()), "all"]:
             some = dict(enumerate(modules)) if layer == "all" else {int(layer): modules[int(layer)]}
             rows.append(_row(name, one, chosen, kind, str(layer), some, testing))
     largest = max(chosen.units)
@@ -201,8 +204,10 @@ def _row(
     used = sum(part.net.used for part in parts.values() if isinstance(part, Imitator))
     errors = [_error(part, testing[number]) for number, part in parts.items()]
     off = [_off(part, testing[number]) for number, part in parts.items() if isinstance(part, Weights)]
+    fell = [part.fell for part in parts.values() if isinstance(part, Imitator)]
     numbers = {"parameters": used, "accuracy": accuracy, "error": float(np.mean(errors)) if errors else nan}
-    return {"instead": kind, "layer": layer} | numbers | {"weights_off": float(np.mean(off)) if off else nan}
+    numbers |= {"weights_off": float(np.mean(off)) if off else nan, "fell": float(np.mean(fell)) if fell else nan}
+    return {"instead": kind, "layer": layer} | numbers
 
 
 def _error(part: nn.Module, own: Examples) -> float:
@@ -261,14 +266,16 @@ def draw(study: Study) -> Figure:
     figure, axes = panels(4, size=(4.6, 4.8), title=study.question)
     for ax, name in zip(axes, TASKS, strict=False):
         _draw_places(ax, study[PLACE[name]])
-        label(ax, f"{name}: what stands in for attention", "accuracy", "")
+        label(ax, f"{name}: what stands in for attention", "accuracy", "", legend=False)
     for ax, name in zip(axes[2:], TASKS, strict=True):
         own = study[LENGTHS][study[LENGTHS]["task"] == name]
         for number, (kind, line) in enumerate(own.groupby("instead", sort=False)):
             look = "--" if str(kind).endswith("before") else "-"
             ax.plot(line["length"], line["accuracy"], look, marker="o", markersize=3, color=COLOURS[number % 8], label=str(kind))
         ax.set_ylim(-0.02, 1.05)
-        label(ax, f"{name}: other lengths, all layers", f"tokens (made for {study.settings['places']})", "accuracy")
+        label(ax, f"{name}: other lengths", f"tokens (made for {study.settings['places']})", "accuracy", legend=False)
+    lines, told = axes[2].get_legend_handles_labels()
+    figure.legend(lines, told, loc="outside lower right", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -278,8 +285,8 @@ def _draw_places(ax: Any, own: pd.DataFrame) -> None:
         line = own[own["layer"] == layer]
         at = np.array([kinds.index(kind) for kind in line["instead"]]) + 0.2 * (number - 1)
         reach = np.stack([line["accuracy"] - line["lowest"], line["highest"] - line["accuracy"]])
-        ax.errorbar(line["accuracy"], at, xerr=reach, fmt="o", markersize=4, color=COLOURS[number], label=f"layer {layer}")
+        ax.errorbar(line["accuracy"], at, xerr=reach, fmt="o", markersize=4, color=COLOURS[number])
     intact = own[own["layer"] == "none"]["accuracy"].iloc[0]
-    ax.axvline(intact, color=COLOURS[7], linewidth=0.8, label="attention itself")
+    ax.axvline(intact, color=COLOURS[7], linewidth=0.8)
     ax.set_yticks(range(1, len(kinds)), kinds[1:], fontsize=7)
     ax.set_xlim(-0.02, 1.05)

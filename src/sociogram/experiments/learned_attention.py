@@ -266,7 +266,7 @@ def draw(study: Study) -> Figure:
     figure, axes = panels(4, size=(4.6, 4.8), title=study.question)
     for ax, name in zip(axes, TASKS, strict=False):
         _draw_places(ax, study[PLACE[name]])
-        label(ax, f"{name}: what stands in for attention", "accuracy", "", legend=False)
+        label(ax, f"{name}: what stands in (line: attention itself)", "accuracy", "", legend=False)
     for ax, name in zip(axes[2:], TASKS, strict=True):
         own = study[LENGTHS][study[LENGTHS]["task"] == name]
         for number, (kind, line) in enumerate(own.groupby("instead", sort=False)):
@@ -281,9 +281,10 @@ def draw(study: Study) -> Figure:
 
 def _draw_places(ax: Any, own: pd.DataFrame) -> None:
     kinds = list(dict.fromkeys(own["instead"]))
-    for number, layer in enumerate(layer for layer in dict.fromkeys(own["layer"]) if layer != "none"):
+    layers = [layer for layer in dict.fromkeys(own["layer"]) if layer != "none"]
+    for number, layer in enumerate(layers):
         line = own[own["layer"] == layer]
-        at = np.array([kinds.index(kind) for kind in line["instead"]]) + 0.2 * (number - 1)
+        at = np.array([kinds.index(kind) for kind in line["instead"]]) + 0.2 * (number - (len(layers) - 1) / 2)
         reach = np.stack([line["accuracy"] - line["lowest"], line["highest"] - line["accuracy"]])
         ax.errorbar(line["accuracy"], at, xerr=reach, fmt="o", markersize=4, color=COLOURS[number])
     intact = own[own["layer"] == "none"]["accuracy"].iloc[0]

@@ -87,6 +87,15 @@ def test_thresholds_let_the_share_take_part_and_are_causal() -> None:
         assert torch.equal(routers.losses(model, ids, ids)[:, :6], routers.losses(model, other, ids)[:, :6])
         assert torch.allclose(routers.prefix_losses(model, ids, ids), routers.losses(model, ids, ids), atol=1e-12)
     assert not torch.equal(routers.losses(model, ids, ids)[:, :6], routers.losses(model, other, ids)[:, :6])
+    seen = {}
+
+    def noting(number: int, scores: torch.Tensor) -> torch.Tensor:
+        seen[number] = float(scores.flatten().quantile(0.7))
+        return scores > limits[number]
+
+    with routers.choosing(model, noting):
+        routers.losses(model, ids, ids)
+    assert seen == limits, "the upper layer's limit is of scores behind the lower layer's own choice"
 
 
 @pytest.mark.parametrize("config", [SIZES, {**ROUTED, "routing": "random"}, ROUTED])

@@ -56,7 +56,7 @@ class Settings:
     seeds: int = 3
     units: tuple[int, ...] = (8, 32)
     examples: int = 16384
-    distil_steps: int = 2000
+    distil_steps: int = 1500
     distil_rate: float = 2e-3
     tests: int = 1024
 

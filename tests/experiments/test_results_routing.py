@@ -1,0 +1,67 @@
+"""What the committed full runs of depth-routing, pause and learned-attention found, with margins over their three seeds."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from experiments import page
+from sociogram.experiments import Study
+
+RESULTS = {name: page.RESULTS / f"{name}.json" for name in ("depth-routing", "pause", "learned-attention")}
+
+
+def committed(name: str) -> Study:
+    if not RESULTS[name].exists():
+        pytest.skip(f"no full run of {name} is committed")
+    return Study.open(RESULTS[name])
+
+
+def losses(table: pd.DataFrame, name: str, column: str) -> pd.Series:
+    own = table[table["society"] == name].set_index("seed")[column]
+    assert len(own) == 3
+    return own
+
+
+def test_a_routed_society_has_no_advantage_at_equal_compute() -> None:
+    table = committed("depth-routing")["Loss on held-out text"]
+    assert (table["fell"] < 0.01).all(), "settled"
+    flock, shallow, lot, routed = (
+        losses(table, name, "whole") for name in ("flock", "flock, half the layers", "routed by lot", "routed")
+    )
+    assert flock.max() + 0.02 < shallow.min(), "more computation is less loss"
+    assert flock.max() + 0.05 < routed.min()
+    prefix = losses(table, "routed", "prefix")
+    assert shallow.mean() + 0.02 < prefix.mean(), "half the layers do better than routing, read causally"
+    assert routed.max() + 0.05 < losses(table, "flock, fewer steps", "whole").min(), "and both better than fewer steps"
+    assert losses(table, "routed", "by_lot").min() > lot.max() + 0.03, "who learned to choose needs its choice"
+
+
+def test_what_a_router_gains_on_lots_is_mostly_the_future() -> None:
+    table = committed("depth-routing")["Loss on held-out text"]
+    routed, prefix, threshold = (losses(table, "routed", column) for column in ("whole", "prefix", "threshold"))
+    lot = losses(table, "routed by lot", "prefix")
+    assert (prefix > routed + 0.01).all()
+    assert (threshold > routed + 0.01).all()
+    assert prefix.mean() - routed.mean() > 0.5 * (lot.mean() - routed.mean()), "more than half of it"
+    leaks = committed("depth-routing")["What the choice knows of the future"].set_index("society")
+    assert (leaks.loc["routed", "dearer"] > 2 * leaks.loc["routed", "error"]).all()
+    assert (leaks.loc["routed", "moved"] > 0.5).all()
+    assert (leaks.loc[["flock", "routed by lot"], ["dearer", "moved", "largest"]] == 0).all(axis=None)
+
+
+def test_who_is_routed_is_known_where_the_task_is() -> None:
+    rounds = committed("depth-routing")["Which tokens of repeated sequences are routed"].set_index(["layer", "tokens"])
+    unasked, asked = rounds.xs("first round (not asked)", level=1), rounds.xs("later ones that are asked", level=1)
+    assert asked.loc[1, "lowest"] > 1.1 > 0.6 > unasked.loc[1, "highest"], "the first router takes those that are asked"
+    assert unasked.loc[3, "lowest"] > 2 > 0.6 > asked.loc[3, "highest"], "and the second passes them over"
+    text = committed("depth-routing")["Which characters are routed"].set_index(["layer", "tokens"])
+    assert (text["lowest"] > 1).sum() == 1, "in text one kind in one layer is routed more by all seeds"
+    assert text.loc[(1, "punctuation"), "lowest"] > 1.1
+    assert (text["highest"] - text["lowest"]).median() > 0.7, "seeds choose differently"
+
+
+def test_operations_saved_are_saved_in_time() -> None:
+    costs = committed("depth-routing")["What a token costs"].set_index("society")
+    assert costs["flops"].to_numpy() == pytest.approx(costs["counted"].to_numpy())
+    assert costs.loc["routed", "relative_flops"] < costs.loc["routed", "relative_milliseconds"] < 1

@@ -32,7 +32,8 @@ def test_a_routed_society_has_no_advantage_at_equal_compute() -> None:
     assert flock.max() + 0.02 < shallow.min(), "more computation is less loss"
     assert flock.max() + 0.05 < routed.min()
     prefix = losses(table, "routed", "prefix")
-    assert shallow.mean() + 0.02 < prefix.mean(), "half the layers do better than routing, read causally"
+    assert shallow.mean() < routed.mean() < prefix.mean(), "half the layers do no worse in the mean"
+    assert shallow.max() > routed.min(), "but seeds overlap: no order is claimed"
     assert routed.max() + 0.05 < losses(table, "flock, fewer steps", "whole").min(), "and both better than fewer steps"
     assert losses(table, "routed", "by_lot").min() > lot.max() + 0.03, "who learned to choose needs its choice"
 

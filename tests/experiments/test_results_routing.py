@@ -66,3 +66,25 @@ def test_operations_saved_are_saved_in_time() -> None:
     costs = committed("depth-routing")["What a token costs"].set_index("society")
     assert costs["flops"].to_numpy() == pytest.approx(costs["counted"].to_numpy())
     assert costs.loc["routed", "relative_flops"] < costs.loc["routed", "relative_milliseconds"] < 1
+
+
+def test_pauses_lose_to_no_pauses_where_the_answer_is_read_at_them() -> None:
+    table = committed("pause")["Loss and compute"].set_index("society")
+    paused, rivals = table.loc[["pauses 1", "pauses 2", "pauses 4"]], table.loc[["flock", "4 layers", "6 layers", "wider MLPs"]]
+    assert paused["lowest"].min() > rivals["highest"].max() + 0.01, "all seeds, all rivals"
+    assert (committed("pause")["Every run"]["fell"] < 0.04).all()
+    assert table["highest"].max() < 0.3, "and all learned: saying 0 costs 0.5"
+
+
+def test_the_same_pauses_help_those_who_come_later() -> None:
+    table = committed("pause")["Loss and compute"].set_index("society")
+    early = table.loc["pauses 2, read too early"]
+    assert early["highest"] + 0.01 < table.loc[["flock", "wider MLPs"], "lowest"].min()
+    assert early["loss"] < table.loc["6 layers", "loss"]
+    assert early["highest"] > table.loc["6 layers", "lowest"], "seeds overlap with layers: no order is claimed"
+
+
+def test_pauses_never_trained_are_no_gain() -> None:
+    given = committed("pause")["Pauses given to a flock that was trained without"]
+    assert (given["untrained"] > 0.5).all(), "worse than saying 0"
+    assert (given["spaced"] < 0.2).all(), "and not for the distances"

@@ -88,3 +88,39 @@ def test_pauses_never_trained_are_no_gain() -> None:
     given = committed("pause")["Pauses given to a flock that was trained without"]
     assert (given["untrained"] > 0.5).all(), "worse than saying 0"
     assert (given["spaced"] < 0.2).all(), "and not for the distances"
+
+
+def test_a_net_learns_attention_by_places_and_not_what_it_tells_by_content() -> None:
+    study = committed("learned-attention")
+    copy, recall = (
+        study[f"Accuracy on {name} with a net in the place of attention"].set_index("instead") for name in ("copy", "recall")
+    )
+    for table in (copy, recall):
+        assert table.loc["attention itself", "lowest"] > 0.99
+        assert table.loc[["mean output", "zeros"], "highest"].max() < 0.15
+        assert table.loc["net of weights, 32 units", "lowest"] > 0.95
+        assert table.loc["net of weights, 32 units, untrained", "highest"] < 0.5
+    assert copy.loc["net of outputs, 32 units", "lowest"] > 0.99
+    assert recall.loc["net of outputs, 32 units", "highest"] < 0.75
+    assert recall.loc["net of outputs, 32 units", "error"] < 0.75, "though by regression it has learned much"
+    assert (recall["fell"].dropna().abs() < 0.05).all(), "settled"
+
+
+def test_a_net_is_of_one_length() -> None:
+    table = committed("learned-attention")["Other lengths"].set_index(["task", "instead", "length"])["accuracy"]
+    recall = table.loc["recall"].unstack("instead")
+    assert (recall["attention itself"] > 0.99).all()
+    nets = recall.drop(columns="attention itself")
+    assert nets.loc[14].isna().all(), "longer is impossible"
+    assert nets.loc[12].notna().all()
+    assert nets.loc[8, "net of weights, padded before"] < 0.9
+    assert table["copy", "attention itself", 8] < 0.5, "copying by places is of one length for attention too"
+
+
+def test_from_scratch_a_feed_forward_society_copies_and_does_not_recall() -> None:
+    table = (
+        committed("learned-attention")["Trained end to end from scratch"].set_index(["task", "society"])["accuracy"].sort_index()
+    )
+    mixers = ["feedforward", "feedforward, twice the layers"]
+    assert table.loc[("copy", mixers)].min() > 0.99
+    assert table.loc[("recall", mixers)].max() < 0.7 < 0.99 < table.loc[[("recall", "flock")]].min()

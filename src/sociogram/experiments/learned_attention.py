@@ -49,14 +49,14 @@ class Settings:
     places: int = 12
     width: int = 32
     layers: int = 1
-    copy_steps: int = 400
-    recall_steps: int = 1200
+    copy_steps: int = 300
+    recall_steps: int = 800
     batch: int = 64
     rates: tuple[float, ...] = (4e-3, 1e-2)
     seeds: int = 3
     units: tuple[int, ...] = (8, 32)
     examples: int = 16384
-    distil_steps: int = 1500
+    distil_steps: int = 1000
     distil_rate: float = 2e-3
     tests: int = 1024
 

@@ -47,8 +47,28 @@ def test_whom_a_token_hears_by_hand() -> None:
     assert torch.equal(hears(config("neighbourhood"), 8), torch.tensor([[c == "x" for c in row] for row in rows]))
     rows = ["xxxx", "xxx.", "xxxx", "x.xx"]
     assert torch.equal(hears(config("village"), 4), torch.tensor([[c == "x" for c in row] for row in rows]))
+    rows = ["x.....", "xx....", "xxx...", "xxxx..", ".xxxx.", "..xxxx"]
+    assert torch.equal(hears(config("convolved"), 6), torch.tensor([[c == "x" for c in row] for row in rows]))
     assert torch.equal(hears(config("isolated"), 3), torch.eye(3).bool())
     assert torch.equal(hears(config("messenger"), 3), torch.ones(3, 3).tril().bool())
+
+
+def test_a_convolution_sums_a_token_and_those_before_it() -> None:
+    model = society("convolved")
+    sums, hidden = model.layers[0].sums, torch.randn(2, 5, 16, dtype=torch.float64)
+    weight, wanted = sums.weight, torch.zeros(2, 5, 16, dtype=torch.float64)
+    for token in range(5):
+        for back in range(min(3, token + 1)):
+            wanted[:, token] += weight[back] * hidden[:, token - back]
+    with torch.no_grad():
+        assert (sums(hidden) - wanted).abs().max() <= 1e-12
+        heard = []
+        hook = model.layers[0].mixer.q_proj.register_forward_hook(lambda module, args, output: heard.append(args[0]))
+        model(ids(5), use_cache=False)
+        hook.remove()
+        assert torch.equal(heard[0], sums(model.layers[0].mixer_norm(model.embed_tokens(ids(5)))))
+    assert society("flock", convolution=2)(ids(4)).past_key_values is None
+    assert society("council", convolution=2).council.gather[0].sums.weight.shape == (2, 16)
 
 
 def test_windows_reach_as_far_as_the_formula_says() -> None:
@@ -104,7 +124,7 @@ def test_padding_is_not_heard(name: str, implementation: str) -> None:
     assert bool(logits(model, tokens, attention_mask=mask).isfinite().all())
 
 
-@pytest.mark.parametrize("name", ["messenger", "feedforward", "linear_attention"])
+@pytest.mark.parametrize("name", ["messenger", "feedforward", "linear_attention", "convolved"])
 def test_padding_that_would_be_heard_is_refused(name: str) -> None:
     with pytest.raises(sg.InputError, match="some tokens are padding, which this society cannot but hear"):
         society(name)(ids(4), attention_mask=torch.tensor([[1, 1, 1, 0]]))
@@ -134,6 +154,32 @@ def test_exactly_so_many_take_part_and_the_others_keep_their_bits(count: int, sh
     assert places(share, count) == max(1, int(share * count))
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+def test_the_chosen_alone_give_what_all_give(causal: bool, positions: str) -> None:
+    model, tokens = society("routed", causal=causal, positions=positions), ids(11, count=3)
+    whole, gradients = logits(model, tokens), []
+    for training in (False, True):
+        model.train(training).zero_grad()
+        said = model(tokens, labels=tokens)
+        assert (said.logits - whole).abs().max() <= 1e-12
+        said.loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert gradients[0].abs().max() > 1e-3
+    assert (gradients[0] - gradients[1]).abs().max() <= 1e-12
+
+
+def test_only_the_chosen_are_computed_in_training() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, counted = society("routed"), {}
+    for training in (False, True):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.train(training)(ids(10))
+        counted[training] = sum(n for n in counter.get_flop_counts()["Society.layers.1.mlp"].values())
+    assert counted[True] == counted[False] * 4 / 10 > 0
+
+
 def test_random_routing_is_drawn_anew_in_training_alone() -> None:
     torch.manual_seed(0)
     router = next(layer for layer in society("random routing").layers if isinstance(layer, RoutedLayer)).router
@@ -154,6 +200,20 @@ def test_without_pauses_a_pausing_society_is_a_flock() -> None:
     flock.load_state_dict(pausing.state_dict())
     assert torch.equal(logits(pausing, ids(7)), logits(flock, ids(7)))
     assert not torch.equal(logits(society("pausing"), ids(7)), logits(flock, ids(7)))
+
+
+def test_an_answer_read_at_the_token_itself_has_not_heard_its_own_pauses() -> None:
+    first, last, tokens = society("pausing", answer_at="first"), society("pausing"), ids(7)
+    last.load_state_dict(first.state_dict())
+    assert last.config.answer_at == "last"
+    before = [logits(model, tokens) for model in (first, last)]
+    assert not torch.equal(*before)
+    with torch.no_grad():
+        for model in (first, last):
+            model.embed_pauses.weight += 1
+    after = [logits(model, tokens) for model in (first, last)]
+    moved = [(a != b)[0].any(-1).tolist() for a, b in zip(before, after, strict=True)]
+    assert moved == [[False] + 6 * [True], 7 * [True]], "later tokens hear the pauses of earlier ones"
 
 
 def test_order_is_lost_without_positions_or_mask() -> None:

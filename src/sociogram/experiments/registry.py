@@ -14,6 +14,9 @@ QUESTIONS = {
     "collective-motion": "Do tokens that attend to each other gather, how fast, and what in a layer holds them apart?",
     "initialisation": "Which first weights keep mean 0 and variance 1 in each kind of layer, and where does a model drift?",
     "resolution": "In which layers does a pronoun take over its person, and an ambiguous word its sense, and by which messages?",
+    "depth-routing": "Which tokens does a router give more computation, and what is that worth at equal compute?",
+    "pause": "Do pause tokens help, and more than the same computation spent on layers or width?",
+    "learned-attention": "Can a feed-forward net learn what an attention layer does, and stand in its place?",
     "generality": "Does what an experiment finds hold when its seed or a setting is another?",
 }
 """What each asks, by its name; the module of `a-name` is `a_name`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sociogram.grow.config import SocietyConfig
@@ -32,11 +32,16 @@ class Router(nn.Module):
 
     def forward(self, hidden: Tensor) -> tuple[Float[Tensor, "batch query 1"], Bool[Tensor, "batch query"]]:
         """The factor of each token of `hidden` `[batch, query, d_model]`, 0 for all that are passed over; and who takes part."""
+        factor, chosen = self.choose(hidden)
+        share = hidden.new_zeros(hidden.shape[:2]).scatter(1, chosen, factor)
+        return share[..., None], torch.zeros_like(share, dtype=torch.bool).scatter(1, chosen, True)
+
+    def choose(self, hidden: Tensor) -> tuple[Float[Tensor, "batch chosen"], Int[Tensor, "batch chosen"]]:
+        """The factors and the places, in order, of those who take part in `hidden` `[batch, query, d_model]`."""
         scores = self._random(hidden) if self.score is None else self.score(hidden)[..., 0]
-        chosen = scores.topk(places(self.share, scores.shape[1]), dim=-1).indices
-        takes_part = torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
-        factor = torch.ones_like(scores) if self.score is None else torch.sigmoid(scores)
-        return torch.where(takes_part, factor, torch.zeros_like(factor))[..., None], takes_part
+        chosen = scores.topk(places(self.share, scores.shape[1]), dim=-1).indices.sort(-1).values
+        scores = scores.gather(1, chosen)
+        return torch.ones_like(scores) if self.score is None else torch.sigmoid(scores), chosen
 
     def _random(self, hidden: Tensor) -> Float[Tensor, "batch query"]:
         batch, tokens = hidden.shape[:2]

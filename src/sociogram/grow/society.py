@@ -16,7 +16,7 @@ from sociogram.grow import answers
 from sociogram.grow.attending import Rotary, Turn
 from sociogram.grow.config import ATTENDING, SocietyConfig
 from sociogram.grow.hearing import attention_mask as mask_of
-from sociogram.grow.layers import Council, Layer, RoutedLayer, council_mask, norm
+from sociogram.grow.layers import Convolution, Council, Layer, RoutedLayer, council_mask, norm
 from sociogram.grow.passing import refuse_padding
 from sociogram.models.seam import IMPLEMENTATION
 
@@ -83,6 +83,8 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             init.normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, Convolution):
+            init.normal_(module.weight, std=len(module.weight) ** -0.5)
         elif isinstance(module, nn.RNN | nn.LSTM):
             for parameter in module.parameters():
                 init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
@@ -131,7 +133,8 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         padding = attention_mask if attention_mask is None else attention_mask.repeat_interleave(self._steps, dim=1)
         hidden, turn = self._placed(hidden, position_ids, cache)
         hidden = self._talk(hidden, padding, turn, cache)
-        hidden = self.norm(hidden)[:, self._steps - 1 :: self._steps] if self._steps > 1 else self.norm(hidden)
+        said_at = 0 if self.config.answer_at == "first" else self._steps - 1
+        hidden = self.norm(hidden)[:, said_at :: self._steps] if self._steps > 1 else self.norm(hidden)
         logits = answers.logits(self, hidden, attention_mask)
         loss = None if labels is None else answers.loss(self, hidden, logits, labels)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)
@@ -201,10 +204,10 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
     def _talk(self, hidden: Tensor, padding: Tensor | None, turn: Turn | None, cache: Any) -> Tensor:
         config = self.config
+        if config.convolution is not None or config.kind not in ATTENDING | {"council"}:
+            refuse_padding(config, padding)
         if self.council is not None:
             return self.council(hidden, council_mask(hidden, padding, config._attn_implementation))
-        if config.kind not in ATTENDING:
-            refuse_padding(config, padding)
         watched = config.kind == "linear_attention" and config._attn_implementation == IMPLEMENTATION
         mask = mask_of(config, hidden, padding, cache) if config.kind in ATTENDING or watched else None
         for layer in self.layers:

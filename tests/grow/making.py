@@ -26,6 +26,7 @@ SPECIES |= {
     "all around": {"kind": "flock", "causal": False},
     "village": {"kind": "neighbourhood", "window": 2, "global_tokens": 1, "causal": False},
     "mixer": {"kind": "feedforward", "causal": False},
+    "convolved": {"kind": "neighbourhood", "window": 2, "convolution": 3},
     "linear around": {"kind": "linear_attention", "causal": False},
 }
 """Every kind, and the variants that take another way through the code."""

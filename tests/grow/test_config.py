@@ -43,6 +43,14 @@ REFUSED = [
     ({"objective": "number"}, "Say vector_size="),
     ({"objective": "number", "vector_size": 3, "vocab_size": 5}, "vectors, which have no vocabulary"),
     ({"objective": "class", "classes": 2, "tie_word_embeddings": True}, "nothing to tie"),
+    ({"distance": "mse", "target": "held"}, "the objective is 'token'"),
+    ({"target": "held"}, "Leave out target, or choose objective='embedding'"),
+    ({"objective": "embedding", "target": "frozen"}, "Choose from held, moving"),
+    ({"convolution": 1}, "a sum of one token is the token. Give a whole number from 2 on"),
+    ({"convolution": True}, "Give a whole number from 2 on"),
+    ({"kind": "isolated", "convolution": 3}, "its tokens hear nobody, and by sums they would"),
+    ({"kind": "routed", "routed_share": 0.5, "convolution": 3}, "those passed over are not heard, and by sums they would"),
+    ({"convolution": 3, "use_cache": True}, "it reads every token anew.*causal and without convolution"),
     ({"windw": 3}, r"windw=3\): there is no such option; did you mean window="),
 ]
 

@@ -47,8 +47,28 @@ def test_whom_a_token_hears_by_hand() -> None:
     assert torch.equal(hears(config("neighbourhood"), 8), torch.tensor([[c == "x" for c in row] for row in rows]))
     rows = ["xxxx", "xxx.", "xxxx", "x.xx"]
     assert torch.equal(hears(config("village"), 4), torch.tensor([[c == "x" for c in row] for row in rows]))
+    rows = ["x.....", "xx....", "xxx...", "xxxx..", ".xxxx.", "..xxxx"]
+    assert torch.equal(hears(config("convolved"), 6), torch.tensor([[c == "x" for c in row] for row in rows]))
     assert torch.equal(hears(config("isolated"), 3), torch.eye(3).bool())
     assert torch.equal(hears(config("messenger"), 3), torch.ones(3, 3).tril().bool())
+
+
+def test_a_convolution_sums_a_token_and_those_before_it() -> None:
+    model = society("convolved")
+    sums, hidden = model.layers[0].sums, torch.randn(2, 5, 16, dtype=torch.float64)
+    weight, wanted = sums.weight, torch.zeros(2, 5, 16, dtype=torch.float64)
+    for token in range(5):
+        for back in range(min(3, token + 1)):
+            wanted[:, token] += weight[back] * hidden[:, token - back]
+    with torch.no_grad():
+        assert (sums(hidden) - wanted).abs().max() <= 1e-12
+        heard = []
+        hook = model.layers[0].mixer.q_proj.register_forward_hook(lambda module, args, output: heard.append(args[0]))
+        model(ids(5), use_cache=False)
+        hook.remove()
+        assert torch.equal(heard[0], sums(model.layers[0].mixer_norm(model.embed_tokens(ids(5)))))
+    assert society("flock", convolution=2)(ids(4)).past_key_values is None
+    assert society("council", convolution=2).council.gather[0].sums.weight.shape == (2, 16)
 
 
 def test_windows_reach_as_far_as_the_formula_says() -> None:
@@ -104,7 +124,7 @@ def test_padding_is_not_heard(name: str, implementation: str) -> None:
     assert bool(logits(model, tokens, attention_mask=mask).isfinite().all())
 
 
-@pytest.mark.parametrize("name", ["messenger", "feedforward", "linear_attention"])
+@pytest.mark.parametrize("name", ["messenger", "feedforward", "linear_attention", "convolved"])
 def test_padding_that_would_be_heard_is_refused(name: str) -> None:
     with pytest.raises(sg.InputError, match="some tokens are padding, which this society cannot but hear"):
         society(name)(ids(4), attention_mask=torch.tensor([[1, 1, 1, 0]]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sociogram as sg
-from sociogram.grow import Copy, Evidence, Language, Masked, Recall, Regression, Repeat, Senses, Task
+from sociogram.grow import Copy, Evidence, Language, Masked, Mixture, Recall, Regression, Repeat, Senses, Task
 from sociogram.grow.senses import SENSES
 from sociogram.grow.tasks import accuracy, asked, majority
 
@@ -24,6 +24,7 @@ TASKS = [
     Evidence(classes=2, clues=3, distractors=2),
     Senses(),
     Senses(length=6, distractors=4),
+    Mixture((Recall(vocab_size=32, length=16, pairs=2),)),
 ]
 
 
@@ -184,9 +185,27 @@ def test_masked_tokens_are_the_task_s_own() -> None:
     assert abs(float(hidden.double().mean()) - 0.2) < 0.01
 
 
+def test_a_mixture_is_one_of_its_tasks_each_time() -> None:
+    short, long = Copy(vocab_size=9, tokens=3), Recall(vocab_size=16, length=12, pairs=2)
+    mixed, seen = Mixture((short, long, long)), []
+    for number in range(300):
+        generator = torch.Generator().manual_seed(number)
+        batch = mixed.batch(2, generator)
+        assert accuracy(mixed.oracle(batch), batch["labels"]) == 1.0
+        seen.append(batch["input_ids"].shape[1])
+    assert set(seen) == {6, 12}
+    assert abs(seen.count(12) / 300 - 2 / 3) < 0.1
+    assert (mixed.vocab_size, mixed.length, mixed.leaks) == (16, 12, True)
+    assert mixed.chance == pytest.approx((1 / 8 + 1 / 2 + 1 / 2) / 3)
+    assert mixed.blind == pytest.approx((1 / 8 + 1 / 8 + 1 / 8) / 3)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Mixture(()), r"Mixture\(tasks=\(\)\): a mixture is made of tasks. Give one or more, as a tuple"),
+        (lambda: Mixture((Copy(), Regression())), "these are not all tokens. Mix those that are"),
+        (lambda: Mixture((Copy(tokens=8), Recall(length=16))), "two different ones have the same length"),
         (lambda: Recall(length=12, pairs=4), r"Recall\(pairs=4\): each needs four of the 12 places"),
         (lambda: Recall(vocab_size=8, pairs=4), "half of it does not hold 4 keys"),
         (lambda: Copy(vocab_size=2), "two tokens and the separator"),

@@ -156,6 +156,20 @@ def test_the_nearest_embedding_is_learned(distance: str) -> None:
     assert grown.history["accuracy"].iloc[-1] > 0.5
 
 
+@pytest.mark.parametrize("distance", ["cosine", "mse", "mae"])
+def test_targets_are_held_or_move(distance: str) -> None:
+    """Held: the embedding of a label that is not in the input has no gradient; moving: it has."""
+    tokens, labels = torch.tensor([[1, 2]]), torch.tensor([[3, 4]])
+    for target in ("held", "moving"):
+        model = society("flock", objective="embedding", distance=distance, target=target)
+        model(tokens, labels=labels).loss.backward()
+        gradient = model.embed_tokens.weight.grad.abs().sum(-1)
+        assert (gradient[:5] > 0).tolist() == [False, True, True, target == "moving", target == "moving"]
+    one, other = (society("flock", objective="embedding", distance=distance, target=target) for target in ("held", "moving"))
+    with torch.no_grad():
+        assert one(tokens, labels=labels).loss == other(tokens, labels=labels).loss
+
+
 def test_numbers_are_learned() -> None:
     task = Regression(dimension=1, examples=4)
     made = SocietyConfig(kind="linear_attention", hidden_size=16, objective="number", vector_size=2, positions="none")

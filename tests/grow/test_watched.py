@@ -14,7 +14,7 @@ from .making import SPECIES, ids, society
 
 HEARD = [
     "isolated", "flock", "neighbourhood", "window", "routed", "random routing", "pausing", "attention_only", "nowhere", "learned",
-    "sinusoidal", "all around", "village",
+    "sinusoidal", "all around", "village", "convolved",
 ]  # fmt: skip
 OPAQUE = ["messenger", "rnn", "xlstm", "feedforward", "mixer", "linear_attention", "linear around"]
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sociogram.grow.evidence import Evidence, Regression
     from sociogram.grow.grown import Grown, open_grown, register
     from sociogram.grow.hearing import hears, reach
+    from sociogram.grow.mixture import Mixture
     from sociogram.grow.scoring import score
     from sociogram.grow.senses import Senses
     from sociogram.grow.sequences import Copy, Recall, Repeat
@@ -31,6 +32,7 @@ _HOME = {
     **dict.fromkeys(("Copy", "Recall", "Repeat"), "sequences"),
     **dict.fromkeys(("Evidence", "Regression"), "evidence"),
     "Senses": "senses",
+    "Mixture": "mixture",
     **dict.fromkeys(("Language", "Masked"), "text"),
     "score": "scoring",
     "train": "training",
@@ -44,6 +46,7 @@ __all__ = [
     "Grown",
     "Language",
     "Masked",
+    "Mixture",
     "Recall",
     "Regression",
     "Repeat",

@@ -51,10 +51,11 @@ def distances(
 def loss(society: Any, hidden: Tensor, said: Tensor, labels: Tensor) -> Float[Tensor, ""]:
     """The mean over what is asked of: cross-entropy; the distance to the label's embedding; half the squared error.
 
-    The embedding that a distance is taken to is held fixed in the gradient. Raises InputError where nothing is asked.
+    The embedding that a distance is taken to is held fixed in the gradient unless `target="moving"`. Raises InputError where
+    nothing is asked.
 
     Misleads: with `embedding`, losses of different distances are not comparable, and embeddings that training pulls together
-    make small distances without any right answer. Look at accuracy.
+    make small distances without any right answer (to one point, if targets move: a loss of 0). Look at accuracy.
     """
     config = society.config
     asked = ~labels.isnan() if labels.is_floating_point() else labels != NOTHING
@@ -67,7 +68,8 @@ def loss(society: Any, hidden: Tensor, said: Tensor, labels: Tensor) -> Float[Te
     if config.objective == "number":
         return (said[..., 0][asked] - labels[asked]).square().mean() / 2
     if config.objective == "embedding":
-        target = society.embed_tokens.weight.detach()[labels[asked]]
+        table = society.embed_tokens.weight
+        target = (table.detach() if config.target == "held" else table)[labels[asked]]
         return _to_label(hidden[asked], target, config.distance).mean()
     return F.cross_entropy(said[asked], labels[asked])
 

@@ -35,6 +35,7 @@ _CHOICES = {
     "routing": ("learned", "random"),
     "objective": ("token", "embedding", "class", "number"),
     "distance": ("cosine", "mse", "mae"),
+    "target": ("held", "moving"),
     "pool": ("cls", "mean"),
 }
 _OF_KIND = {
@@ -49,7 +50,7 @@ _OF_KIND = {
 }
 """Options that one kind alone understands."""
 _NEEDED = {"neighbourhood": "window", "messenger": "cell", "council": "latents", "routed": "routed_share", "pausing": "pauses"}
-_OF_OBJECTIVE = {"distance": "embedding", "pool": "class", "classes": "class", "vector_size": "number"}
+_OF_OBJECTIVE = {"distance": "embedding", "target": "embedding", "pool": "class", "classes": "class", "vector_size": "number"}
 _SIZES = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
     "window", "latents", "classes", "vector_size",
@@ -85,10 +86,13 @@ class SocietyConfig(PreTrainedConfig):  # type: ignore[misc]
             `"attention_only"`: a flock without MLPs;
             `"linear_attention"`: sums of values weighted by (signed) products of query and key, without softmax.
         vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, max_position_embeddings: sizes.
+        convolution: each layer hears, instead of each token, a sum of it and of those before it, so many in all, with learned
+            weights for each channel (as before the attention of Arora et al. 2023); without it when left out.
         positions: `"none"`, `"learned"`, `"sinusoidal"` (both added to the embeddings) or `"rotary"` (queries and keys turned).
         causal: whether a token hears only what stands before it.
         objective: what is asked: `"token"` (cross-entropy at each label), `"embedding"` (the `distance` of the last state to the
-            embedding of the label), `"class"` (one of `classes` for the sequence, read at its first token or off the mean:
+            embedding of the label, which is `"held"` fixed in the gradient or, `target="moving"`, drawn to the state as the state
+            to it), `"class"` (one of `classes` for the sequence, read at its first token or off the mean:
             `pool`), `"number"` (a number for each of a sequence of vectors of `vector_size`).
         tie_word_embeddings: whether the unembedding is the embedding.
         initializer_range: standard deviation of embeddings; matrices have 1 / sqrt(inputs).
@@ -111,6 +115,7 @@ class SocietyConfig(PreTrainedConfig):  # type: ignore[misc]
     max_position_embeddings: int = 256
     positions: str | None = None
     causal: bool | None = None
+    convolution: int | None = None
     window: int | None = None
     far: int | None = None
     global_tokens: int | None = None
@@ -121,6 +126,7 @@ class SocietyConfig(PreTrainedConfig):  # type: ignore[misc]
     pauses: int | None = None
     objective: str = "token"
     distance: str | None = None
+    target: str | None = None
     pool: str | None = None
     classes: int | None = None
     vector_size: int | None = None
@@ -148,7 +154,7 @@ class SocietyConfig(PreTrainedConfig):  # type: ignore[misc]
     @property
     def caches(self) -> bool:
         """Whether the society reads on from a cache."""
-        return self.kind in CACHED and bool(self.causal)
+        return self.kind in CACHED and bool(self.causal) and self.convolution is None
 
     @property
     def head_dim(self) -> int:
@@ -231,7 +237,7 @@ def _fill(config: SocietyConfig) -> None:
     if config.kind == "routed":
         defaults["routing"] = "learned"
     if config.objective == "embedding":
-        defaults["distance"] = "cosine"
+        defaults |= {"distance": "cosine", "target": "held"}
     if config.objective == "class":
         defaults["pool"] = "mean"
     for option, value in defaults.items():
@@ -250,6 +256,9 @@ def _check_sizes(config: SocietyConfig) -> None:
         value = getattr(config, option)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
             raise refusal(config, option, "this is a number of tokens", "Give a whole number from 0 on.")
+    width = config.convolution
+    if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 2):
+        raise refusal(config, "convolution", "a sum of one token is the token", "Give a whole number from 2 on.")
     share = config.routed_share
     if share is not None and not 0 < share <= 1:
         raise refusal(config, "routed_share", "a share lies above 0 and up to 1", "Give for instance 0.125.")
@@ -271,6 +280,9 @@ def _check_together(config: SocietyConfig) -> None:
             "its state goes from first to last" if config.kind == "messenger" else "nobody hears anybody, so nothing would change"
         )
         raise refusal(config, "causal", why, "Leave out causal.")
+    if config.convolution is not None and config.kind in ("isolated", "routed"):
+        whom = "its tokens hear nobody" if config.kind == "isolated" else "those passed over are not heard"
+        raise refusal(config, "convolution", f"{whom}, and by sums they would", "Leave it out, or choose another kind.")
     if config.pool == "cls" and config.causal:
         raise refusal(
             config, "pool", "the first token of a causal society has heard nobody", "Choose causal=False or pool='mean'."
@@ -279,4 +291,9 @@ def _check_together(config: SocietyConfig) -> None:
         raise refusal(config, "num_hidden_layers", "every second layer is routed", "Give at least two layers.")
     if config.use_cache and not config.caches:
         why = "it reads every token anew, and would ignore a cache"
-        raise refusal(config, "use_cache", why, f"Leave it out; kinds with a cache: {', '.join(sorted(CACHED))}, causal.")
+        raise refusal(
+            config,
+            "use_cache",
+            why,
+            f"Leave it out; kinds with a cache: {', '.join(sorted(CACHED))}, causal and without convolution.",
+        )

@@ -85,13 +85,18 @@ def hears(config: SocietyConfig, tokens: int) -> Bool[Tensor, "query key"]:
     """Whom each token may hear in one layer, itself included.
 
     Of a council: through the latents, which hear all. Of a society with a learned router: everybody, since who is
-    chosen depends on everybody. Of a messenger: all that its state has passed.
+    chosen depends on everybody. Of a messenger: all that its state has passed. Behind a convolution: also those summed into
+    the tokens that it hears.
     """
     if config.kind == "council" or config.routing == "learned":
         return torch.ones(tokens, tokens, dtype=torch.bool)
     reader, sender = torch.arange(tokens)[:, None], torch.arange(tokens)[None]
     nobody = torch.zeros(1, dtype=torch.long)
-    return pair_rule(config)(nobody, nobody, reader, sender).expand(tokens, tokens)
+    direct = pair_rule(config)(nobody, nobody, reader, sender).expand(tokens, tokens)
+    if config.convolution is None:
+        return direct
+    summed = (reader >= sender) & (reader - sender < config.convolution)
+    return direct.double() @ summed.double() > 0
 
 
 def reach(config: SocietyConfig, tokens: int) -> Bool[Tensor, "query key"]:

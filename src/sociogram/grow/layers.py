@@ -38,6 +38,26 @@ def norm(config: SocietyConfig) -> nn.Module:
     return nn.RMSNorm(config.hidden_size, eps=EPSILON)
 
 
+class Convolution(nn.Module):
+    """Each token `[batch, token, d_model]` and those before it, a sum with weights by channel; before the first stand zeros."""
+
+    def __init__(self, config: SocietyConfig) -> None:
+        """Make a weight for each of so many tokens and each channel, the token's own in the first row."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(int(config.convolution or 1), config.hidden_size))
+
+    def forward(self, hidden: Tensor) -> Float[Tensor, "batch token d_model"]:
+        """The sums."""
+        count, width = hidden.shape[1], len(self.weight)
+        padded = nn.functional.pad(hidden, (0, 0, width - 1, 0))
+        return sum((self.weight[i] * padded[:, width - 1 - i :][:, :count] for i in range(width)), torch.zeros(()).to(hidden))
+
+
+def convolution(config: SocietyConfig) -> nn.Module:
+    """What a layer hears instead of the tokens: their sums, or they themselves."""
+    return nn.Identity() if config.convolution is None else Convolution(config)
+
+
 _MIXERS = {"messenger": Messenger, "feedforward": FeedForward, "linear_attention": LinearAttention}
 
 
@@ -47,7 +67,7 @@ class Layer(nn.Module):
     def __init__(self, config: SocietyConfig, layer_idx: int) -> None:
         """Make the parts; a society of attention alone does not think."""
         super().__init__()
-        self.mixer_norm = norm(config)
+        self.mixer_norm, self.sums = norm(config), convolution(config)
         self.mixer: nn.Module = _MIXERS.get(config.kind, SelfAttention)(config, layer_idx)
         thinks = config.kind != "attention_only"
         self.mlp_norm = norm(config) if thinks else None
@@ -57,7 +77,7 @@ class Layer(nn.Module):
         self, hidden: Tensor, mask: Any = None, turn: Turn | None = None, past: Any = None
     ) -> Float[Tensor, "batch query d_model"]:
         """The stream `[batch, query, d_model]` after the layer."""
-        hidden = hidden + self.mixer(self.mixer_norm(hidden), mask=mask, turn=turn, past=past)
+        hidden = hidden + self.mixer(self.sums(self.mixer_norm(hidden)), mask=mask, turn=turn, past=past)
         if self.mlp is not None and self.mlp_norm is not None:
             hidden = hidden + self.mlp(self.mlp_norm(hidden))
         return hidden
@@ -101,15 +121,16 @@ def _among(takes_part: Tensor, rule: Rule) -> Rule:
 class CrossLayer(nn.Module):
     """One sequence hears another and thinks: the latents of a council the tokens, or the tokens the latents."""
 
-    def __init__(self, config: SocietyConfig) -> None:
-        """Make the parts."""
+    def __init__(self, config: SocietyConfig, sums: nn.Module) -> None:
+        """Make the parts; `sums` is what is heard of the others."""
         super().__init__()
         self.mixer_norm, self.source_norm, self.mlp_norm = (norm(config) for _ in range(3))
+        self.sums = sums
         self.mixer, self.mlp = CrossAttention(config), Mlp(config)
 
     def forward(self, hidden: Tensor, others: Tensor, mask: Any = None) -> Float[Tensor, "batch query d_model"]:
         """The stream `[batch, query, d_model]` after hearing `others` `[batch, key, d_model]`."""
-        hidden = hidden + self.mixer(self.mixer_norm(hidden), self.source_norm(others), mask)
+        hidden = hidden + self.mixer(self.mixer_norm(hidden), self.sums(self.source_norm(others)), mask)
         return hidden + self.mlp(self.mlp_norm(hidden))
 
 
@@ -120,8 +141,9 @@ class Council(nn.Module):
         """Make the latents, and two layers for each of the society's."""
         super().__init__()
         self.latents = nn.Embedding(int(config.latents or 1), config.hidden_size)
-        self.gather = nn.ModuleList(CrossLayer(config) for _ in range(config.num_hidden_layers))
-        self.tell = nn.ModuleList(CrossLayer(config) for _ in range(config.num_hidden_layers))
+        count = config.num_hidden_layers
+        self.gather = nn.ModuleList(CrossLayer(config, convolution(config)) for _ in range(count))
+        self.tell = nn.ModuleList(CrossLayer(config, nn.Identity()) for _ in range(count))
 
     def forward(self, hidden: Tensor, mask: Any = None) -> Float[Tensor, "batch query d_model"]:
         """The tokens' stream `[batch, query, d_model]` after all layers; `mask` says which tokens the latents may hear."""

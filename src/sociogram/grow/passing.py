@@ -48,7 +48,7 @@ def _matrix_memory(config: SocietyConfig) -> nn.Module:
             "place. Use an environment without it, or cell='lstm'."
         )
     sizes = {"hidden_size": config.hidden_size, "num_heads": config.num_attention_heads, "num_hidden_layers": 1}
-    return modeling_xlstm.xLSTMLayer(xLSTMConfig(**sizes, autocast_kernel_dtype="float32", chunk_size=64))
+    return modeling_xlstm.xLSTMLayer(xLSTMConfig(**sizes, autocast_kernel_dtype="float32", chunk_size=16))
 
 
 class FeedForward(nn.Module):

@@ -16,7 +16,7 @@ from sociogram.grow import answers
 from sociogram.grow.attending import Rotary, Turn
 from sociogram.grow.config import ATTENDING, SocietyConfig
 from sociogram.grow.hearing import attention_mask as mask_of
-from sociogram.grow.layers import Council, Layer, RoutedLayer, council_mask, norm
+from sociogram.grow.layers import Convolution, Council, Layer, RoutedLayer, council_mask, norm
 from sociogram.grow.passing import refuse_padding
 
 _PASSED_OVER = {"return_dict", "output_attentions", "output_hidden_states", "logits_to_keep", "cache_position"}
@@ -82,6 +82,8 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             init.normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, Convolution):
+            init.normal_(module.weight, std=len(module.weight) ** -0.5)
         elif isinstance(module, nn.RNN | nn.LSTM):
             for parameter in module.parameters():
                 init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
@@ -200,10 +202,10 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
     def _talk(self, hidden: Tensor, padding: Tensor | None, turn: Turn | None, cache: Any) -> Tensor:
         config = self.config
+        if config.convolution is not None or config.kind not in ATTENDING | {"council"}:
+            refuse_padding(config, padding)
         if self.council is not None:
             return self.council(hidden, council_mask(hidden, padding, config._attn_implementation))
-        if config.kind not in ATTENDING:
-            refuse_padding(config, padding)
         mask = mask_of(config, hidden, padding, cache) if config.kind in ATTENDING else None
         for layer in self.layers:
             if isinstance(layer, RoutedLayer):

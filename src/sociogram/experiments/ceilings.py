@@ -56,7 +56,7 @@ def _sensed(task: Any, batch: dict[str, Tensor], reached: Bool[Tensor, "query ke
     return (task.oracle({"input_ids": heard})[:, -1] == batch["labels"][:, -1]).double()
 
 
-def copying(bits: float, tokens: int, alphabet: int) -> float:
+def copying(bits: int | float, tokens: int, alphabet: int) -> float:
     """The highest mean accuracy of copying so many independent tokens, each one of `alphabet`, from a state of so many bits.
 
     By Fano's inequality who errs at a rate e knows log2 alphabet - H(e) - e log2(alphabet - 1) bits of each token, and of all no

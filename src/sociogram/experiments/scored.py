@@ -16,7 +16,7 @@ import sociogram as sg
 if TYPE_CHECKING:
     from sociogram.grow import Language, Society
 
-SHARPNESS = np.geomspace(0.03, 3000, 81)
+SHARPNESS = np.geomspace(0.1, 1000, 41)
 """Factors of distances among which the best is looked for."""
 NAN = float("nan")
 

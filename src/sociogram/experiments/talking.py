@@ -21,16 +21,16 @@ class Settings:
     tasks: tuple[str, ...] = ("recall", "copy", "sense")
     lengths: tuple[int, ...] = (8, 16, 32, 64)
     width: int = 32
-    steps: int = 600
+    steps: int = 500
     batch: int = 32
     rates: tuple[float, ...] = (3e-3, 1e-2)
     seeds: tuple[int, ...] = (0, 1, 2)
     until: float = 0.97
     good: float = 0.9
-    longer: int = 4
+    longer: int = 3
     budgets: tuple[int, ...] = (1024, 4096)
     largest: int = 100_000
-    checks: int = 20
+    checks: int = 10
     tests: int = 1024
 
 

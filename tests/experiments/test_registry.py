@@ -30,7 +30,7 @@ def test_every_experiment_has_what_the_frame_asks_for(name: str) -> None:
 
 
 def test_an_unknown_experiment_is_told_the_known_ones() -> None:
-    with pytest.raises(sg.InputError, match="no experiment 'alchemy': there are in-context-descent, "):
+    with pytest.raises(sg.InputError, match="no experiment 'alchemy': there are communication, "):
         open_experiment("alchemy")
 
 

@@ -10,8 +10,10 @@ import sociogram as sg
 from sociogram.experiments.study import Study
 
 QUESTIONS = {
+    "communication": "Which ways of talking learn recall, copying, senses, at equal size or state, and where do they break?",
     "in-context-descent": "When does attention over examples in the prompt do what gradient descent on them would do?",
     "collective-motion": "Do tokens that attend to each other gather, how fast, and what in a layer holds them apart?",
+    "objective": "What is lost when the next token is predicted as the nearest of the embeddings instead of by cross-entropy?",
     "initialisation": "Which first weights keep mean 0 and variance 1 in each kind of layer, and where does a model drift?",
     "resolution": "In which layers does a pronoun take over its person, and an ambiguous word its sense, and by which messages?",
     "depth-routing": "Which tokens does a router give more computation, and what is that worth at equal compute?",

@@ -14,6 +14,8 @@ QUESTIONS = {
     "collective-motion": "Do tokens that attend to each other gather, how fast, and what in a layer holds them apart?",
     "initialisation": "Which first weights keep mean 0 and variance 1 in each kind of layer, and where does a model drift?",
     "resolution": "In which layers does a pronoun take over its person, and an ambiguous word its sense, and by which messages?",
+    "emergence": "When do heads that continue a repetition come up in training, and is the accuracy in the context theirs?",
+    "pooling": "Is the mean over tokens a better vector of a text than its first token, or only where training made it so?",
     "generality": "Does what an experiment finds hold when its seed or a setting is another?",
 }
 """What each asks, by its name; the module of `a-name` is `a_name`."""

@@ -58,13 +58,13 @@ QUICK = Settings(
     lengths=(16,),
     clues=(4,),
     rates=(0.01,),
-    steps=40,
+    steps=30,
     tests=128,
     probed=300,
     moved=50,
     draws=500,
     passages=6,
-    pieces=(8, 32),
+    pieces=(8,),
 )
 
 

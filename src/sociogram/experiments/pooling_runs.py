@@ -17,7 +17,7 @@ class Settings:
     """Seeds; tasks (lengths; clues, half as many distractors); society and training; sizes of tests; the encoder, its texts."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    lengths: tuple[int, ...] = (16, 64, 128)
+    lengths: tuple[int, ...] = (16, 40, 100)
     clues: tuple[int, ...] = (2, 6)
     width: int = 32
     layers: int = 1

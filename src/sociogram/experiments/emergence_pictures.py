@@ -70,7 +70,6 @@ def _draw_scores(ax: Axes, course: pd.DataFrame) -> None:
         for number, (_, line) in enumerate(own.groupby("seed")):
             ax.plot(line["step"], line[name], color=colour, linewidth=1.2, label=told if number == 0 else None)
     ax.set_ylim(-0.03, 1.03)
-    ax.set_xlim(right=1.35 * own["step"].max())
     label(ax, "two layers: the heads that the end shows", "step", "accuracy, or share of attention")
 
 

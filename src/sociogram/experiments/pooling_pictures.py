@@ -66,9 +66,18 @@ def _draw_moved(ax: Axes, table: pd.DataFrame) -> None:
             )
     own = table.drop_duplicates("length")
     ax.plot(own["length"], own["expected"], ":", color=COLOURS[6], label="independent: 1 / (n + 1)")
-    ax.set_xscale("log")
     ax.set_yscale("log")
-    label(ax, f"one neutral token joins ({few} clues)", "tokens", "square move / variance over texts")
+    ax.set_ylim(bottom=table["relative"].min() / 30)
+    _by_length(ax, own["length"].tolist())
+    label(ax, f"one neutral token joins ({few} clues)", "tokens", "square move / variance over texts", legend=False)
+    ax.legend(frameon=False, fontsize=8, ncols=2, loc="lower left")
+
+
+def _by_length(ax: Axes, lengths: list[int]) -> None:
+    """A logarithmic axis with ticks where there are lengths."""
+    ax.set_xscale("log")
+    ax.set_xticks(lengths, [str(length) for length in lengths])
+    ax.minorticks_off()
 
 
 def _draw_real(ax: Axes, table: pd.DataFrame) -> None:
@@ -77,28 +86,20 @@ def _draw_real(ax: Axes, table: pd.DataFrame) -> None:
         ax.plot(own["tokens"], own["median"], style, color=colour, marker="o", markersize=3, label=f"{weights}, {reading}")
     own = table.drop_duplicates("tokens")
     ax.plot(own["tokens"], own["expected"], ":", color=COLOURS[6], label="independent: 1 / (n + 1)")
-    ax.set_xscale("log")
     ax.set_yscale("log")
+    _by_length(ax, own["tokens"].tolist())
     label(ax, "the encoder: the text's next token joins", "tokens", "median square move / variance over texts")
 
 
 def _draw_learning(ax: Axes, table: pd.DataFrame) -> None:
-    for colour, (way, own) in zip(COLOURS, table.groupby("trained", sort=False), strict=False):
-        for style, (clues, some) in zip("-:", own.groupby("clues"), strict=False):
-            reach = [some["mean"] - some["lowest"], some["highest"] - some["mean"]]
-            look = f"o{style}"
-            ax.errorbar(
-                some["length"],
-                some["mean"],
-                reach,
-                fmt=look,
-                color=colour,
-                markersize=4,
-                capsize=3,
-                label=f"{way}, {clues} clues",
-            )
-    ax.set_xscale("log")
-    label(ax, "trained and read the same way", "tokens", "accuracy, lowest to highest seed")
+    for colour, way in zip(COLOURS, READINGS, strict=False):
+        own = table[table["trained"] == way]
+        for style, clues in zip("-:", own["clues"].unique().tolist(), strict=False):
+            some = own[own["clues"] == clues]
+            ax.plot(some["length"], some["soon"], f"o{style}", color=colour, markersize=4, label=f"{way}, {clues} clues")
+    _by_length(ax, table["length"].unique().tolist())
+    ax.set_ylim(bottom=0)
+    label(ax, "trained and read the same way: how soon", "tokens", "first step from which accuracy stays at 0.9")
 
 
 def _draw_read(ax: Axes, table: pd.DataFrame) -> None:

@@ -112,8 +112,8 @@ def _work(chosen: Settings, seed: int) -> list[Table]:
             MOVED,
             _moved(chosen, runs),
             ("length", "clues", "added", "trained", "read"),
-            "of the fewest clues; relative: mean square move over the variance of such vectors over texts; expected: 1 / (n + 1), of means of "
-            "independent vectors; independent: the move over that of independent vectors of as much variance in each text",
+            "of the fewest clues; relative: mean square move over the variance of such vectors over texts; expected: 1 / (n + 1), of "
+            "means of independent vectors; independent: the move over that of independent vectors that differ as much in each text",
         ),
         Table(
             REAL,

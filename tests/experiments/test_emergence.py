@@ -167,6 +167,11 @@ def test_one_layer_does_one_period_by_position() -> None:
     assert sg.grow.score(run.model.hf, task_of(chosen), count=64)["accuracy"] < 0.5
 
 
+def test_one_text_is_too_few_to_watch() -> None:
+    with pytest.raises(sg.InputError, match="emergence: watched=1: two texts or more"):
+        experiment.run(quick=True, watched=1)
+
+
 @pytest.fixture(scope="module")
 def quick() -> Study:
     return experiment.run(quick=True)

@@ -149,6 +149,18 @@ def test_texts_of_the_encoder_are_as_its_tokenizer_makes_them(minilm: sg.Model) 
         help_pieces(minilm, 5000, 20)
 
 
+@pytest.mark.parametrize("name", ["moved", "passages"])
+def test_one_text_has_nothing_to_be_compared_with(name: str) -> None:
+    with pytest.raises(sg.InputError, match=f"pooling: {name}=1: two texts or more"):
+        experiment.run(quick=True, **{name: 1})
+
+
+@pytest.mark.real
+def test_a_model_without_a_token_for_the_text_is_refused(smollm: sg.Model) -> None:
+    with pytest.raises(sg.InputError, match="its texts begin with no token that stands for them; choose an encoder"):
+        wrapped(smollm, torch.zeros(1, 3, dtype=torch.long))
+
+
 @pytest.fixture(scope="module")
 def quick() -> Study:
     return experiment.run(quick=True)

@@ -89,6 +89,8 @@ def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
         InputError: an unknown setting, a value that does not fit, texts that cannot be made of so many tokens.
     """
     chosen = choose(NAME, FULL, QUICK, quick, settings)
+    if chosen.watched < 2:
+        raise sg.InputError(f"{NAME}: watched={chosen.watched}: two texts or more, whose scores are averaged")
     seeds = _seeds(chosen, seed)
     return conduct(NAME, _work, chosen, CANNOT_SHOW, quick=quick, seed=seed, seeds=seeds)
 

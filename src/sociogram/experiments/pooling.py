@@ -72,10 +72,16 @@ def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
     """Moves of means in closed form and measured; societies trained and read both ways; an encoder that was trained one way.
 
     Raises:
-        InputError: an unknown setting, a value that does not fit, texts too short for their clues.
+        InputError: an unknown setting, a value that does not fit, texts too short for their clues, a model whose texts do not begin
+            with a token that stands for them.
         ModelNotFoundError: no such model.
     """
     chosen = choose(NAME, FULL, QUICK, quick, settings)
+    for name in ("moved", "passages"):
+        if getattr(chosen, name) < 2:
+            raise sg.InputError(
+                f"{NAME}: {name}={getattr(chosen, name)}: two texts or more, to compare moves with their differences"
+            )
     return conduct(NAME, _work, chosen, CANNOT_SHOW, quick=quick, seed=seed, seeds=_seeds(chosen, seed))
 
 
@@ -112,8 +118,8 @@ def _work(chosen: Settings, seed: int) -> list[Table]:
             MOVED,
             _moved(chosen, runs),
             ("length", "clues", "added", "trained", "read"),
-            "of the fewest clues; relative: mean square move over the variance of such vectors over texts; expected: 1 / (n + 1), of "
-            "means of independent vectors; independent: the move over that of independent vectors that differ as much in each text",
+            "of the fewest clues; relative: mean square move over the variance of such vectors over texts; expected: 1 / (n + 1), "
+            "of means of independent vectors; independent: the move over that of independent vectors that differ as much in each text",
         ),
         Table(
             REAL,

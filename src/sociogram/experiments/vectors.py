@@ -124,10 +124,17 @@ def _bare(model: sg.Model, text: str) -> list[int]:
 
 
 def wrapped(model: sg.Model, pieces: Int[Tensor, "text token"]) -> Int[Tensor, "text more"]:
-    """With the tokens that stand at the beginning and the end of every text this model reads."""
-    assert model.tokenizer is not None
-    count = len(pieces)
-    first, last = (torch.full((count, 1), token) for token in (model.tokenizer.cls_token_id, model.tokenizer.sep_token_id))
+    """With the tokens that stand at the beginning and the end of every text this model reads.
+
+    Raises:
+        InputError: a model whose texts have no such tokens.
+    """
+    ends = [getattr(model.tokenizer, f"{name}_token_id", None) for name in ("cls", "sep")]
+    if None in ends:
+        raise sg.InputError(
+            f"model={model.name!r}: its texts begin with no token that stands for them; choose an encoder (minilm-l6)"
+        )
+    first, last = (torch.full((len(pieces), 1), token) for token in ends)
     return torch.cat([first, pieces, last], 1)
 
 

@@ -109,5 +109,5 @@ def test_the_frame_is_all_that_is_left_out() -> None:
     assert all(code._path(name) for name in frame)
     made = {name for experiment in names() for name in code._sources([f"sociogram.experiments.{experiment.replace('-', '_')}"])}
     files = {f"sociogram.experiments.{file.stem}" for file in ROOM.glob("*.py") if file.stem != "__init__"}
-    assert files - frame == made
+    assert files - frame == {name for name in made if name.startswith("sociogram.experiments")}
     assert not made & frame

@@ -52,6 +52,11 @@ CANNOT_SHOW = (
 )
 
 
+JOINED = (
+    "of the fewest clues; relative: mean square move over the variance of such vectors over texts; expected: 1 / (n + 1), as of "
+    "means of independent vectors; independent: the move over what it would be if tokens that differ as much were independent"
+)
+
 FULL = Settings()
 QUICK = Settings(
     seeds=(0,),
@@ -72,8 +77,8 @@ def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
     """Moves of means in closed form and measured; societies trained and read both ways; an encoder that was trained one way.
 
     Raises:
-        InputError: an unknown setting, a value that does not fit, texts too short for their clues, a model whose texts do not begin
-            with a token that stands for them.
+        InputError: an unknown setting, a value that does not fit, texts too short for their clues, a model whose texts begin
+            with no token that stands for them.
         ModelNotFoundError: no such model.
     """
     chosen = choose(NAME, FULL, QUICK, quick, settings)
@@ -118,8 +123,7 @@ def _work(chosen: Settings, seed: int) -> list[Table]:
             MOVED,
             _moved(chosen, runs),
             ("length", "clues", "added", "trained", "read"),
-            "of the fewest clues; relative: mean square move over the variance of such vectors over texts; expected: 1 / (n + 1), "
-            "of means of independent vectors; independent: the move over that of independent vectors that differ as much in each text",
+            JOINED,
         ),
         Table(
             REAL,

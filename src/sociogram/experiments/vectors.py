@@ -130,11 +130,11 @@ def wrapped(model: sg.Model, pieces: Int[Tensor, "text token"]) -> Int[Tensor, "
         InputError: a model whose texts have no such tokens.
     """
     ends = [getattr(model.tokenizer, f"{name}_token_id", None) for name in ("cls", "sep")]
-    if None in ends:
+    if not all(isinstance(token, int) for token in ends):
         raise sg.InputError(
             f"model={model.name!r}: its texts begin with no token that stands for them; choose an encoder (minilm-l6)"
         )
-    first, last = (torch.full((len(pieces), 1), token) for token in ends)
+    first, last = (torch.full((len(pieces), 1), int(token or 0)) for token in ends)
     return torch.cat([first, pieces, last], 1)
 
 

@@ -39,7 +39,7 @@ def test_the_better_reading_is_the_one_that_was_trained(study: Study) -> None:
     read = hard.set_index(["trained", "read"])
     for own, other in (("cls", "mean"), ("mean", "cls")):
         assert read.loc[(own, own), "lowest"] > 0.98
-        assert read.loc[(own, own), "lowest"] > read.loc[(own, other), "highest"] + 0.1, "in every seed, whichever it is"
+        assert read.loc[(own, own), "lowest"] > read.loc[(own, other), "highest"] + 0.05, "in every seed, whichever it is"
     untrained = read.loc["not", "highest"]
     assert (untrained < 0.6).all()
 

@@ -45,8 +45,9 @@ types: $(VENV)/.tools
 layout: $(VENV)/.tools
 	$(BIN)/lint-imports
 
+# Files of tests are dealt out to as many processes as there are cores (four at most: each may hold a real model).
 unit: $(VENV)/.tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # The whole zoo: every config entry of transformers that builds (minutes, not part of `make test`).
 zoo: $(VENV)/.tools

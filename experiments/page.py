@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.findings import findings
 from sociogram.experiments import Study, Table, names, question_of
 from sociogram.experiments.code import code_hash
 from sociogram.experiments.registry import module_of
@@ -25,16 +26,18 @@ picture. `--set name=value` replaces a setting, `--model` the model where one is
 runs an experiment once for each combination and tells the spread of every number (`generality`).
 
 ```python
+from experiments.findings import findings
 from sociogram.experiments import Study, open_experiment
 
 study = open_experiment("in-context-descent").run(quick=True, steps=20, tests=200)
 print(study["The best single step"])
 study.save("studies")
-print(Study.open("studies/in-context-descent.quick.json").seconds < 60)
+print(Study.open("studies/in-context-descent.quick.json").provenance)
 ```
 
 A study carries its settings, seeds, machine, versions and the hash of the code that made it. What follows is what the committed
-full runs found (`make experiments` makes them again); no number here is written by hand.
+full runs found (`make experiments` makes them again); no number here is written by hand, those in
+sentences are read off the tables.
 """
 
 
@@ -59,6 +62,8 @@ def section(study: Study) -> str:
     command = f"sociogram grow {of}{over}" if of else f"sociogram grow {study.name}"
     parts = [f"## {study.name}\n\n{study.question}\n\n`{command}`\n\n{_facts(study)}\n"]
     parts += [f"![{study.question}](images/{study.stem}.png)\n"]
+    if told := findings(study):
+        parts += [f"### What came out of {study.name}\n\n" + "\n".join(f"- {sentence}" for sentence in told) + "\n"]
     parts += [_table(table) for table in study.tables]
     limits = "\n".join(f"- {sentence}" for sentence in study.cannot_show)
     return "\n".join([*parts, f"### What {study.name} cannot show\n\n{limits}\n"])

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from sociogram.graphs.quotient import CommunitySeries
     from sociogram.graphs.spectrum import Spectrum
     from sociogram.graphs.testing import NullTest
+    from sociogram.memory.collection import Collection
+    from sociogram.memory.memory import Memory
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
     from sociogram.models.loading import load
@@ -77,6 +79,8 @@ _HOME = {
     "Worksheet": "watch.worksheet",
     **dict.fromkeys(("Steered", "steer"), "steering.steer"),
     "Receipt": "steering.receipt",
+    "Collection": "memory.collection",
+    "Memory": "memory.memory",
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
     "Agreement": "graphs.agreement",
     "Blocks": "graphs.blocks",
@@ -120,6 +124,7 @@ __all__ = [
     "Blocks",
     "CausalTest",
     "Change",
+    "Collection",
     "Common",
     "Communities",
     "CommunitySeries",
@@ -134,6 +139,7 @@ __all__ = [
     "Layered",
     "LinearView",
     "Matching",
+    "Memory",
     "MemoryLimitError",
     "MissingExtraError",
     "Model",

@@ -62,3 +62,11 @@ def test_truth_values_are_shares_and_missing_numbers_do_not_count(study: Study) 
 def test_what_is_no_variation_is_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(sg.InputError, match=words):
         generality.run(quick=True, **settings)
+
+
+def test_another_experiment_does_not_take_over_the_settings_of_the_default() -> None:
+    plan = generality._plan(generality.FULL, 0)
+    assert len(plan) == 6
+    assert all(settings["seeds"] == 1 for _, settings in plan)
+    with pytest.raises(sg.InputError, match="collective-motion: depth='many' does not fit"):
+        generality.run(quick=False, experiment="collective-motion", over={"depth": ("many", "few")}, jobs=1)

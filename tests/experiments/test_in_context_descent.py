@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sociogram as sg
 from sociogram.experiments import Study
 from sociogram.experiments import in_context_descent as experiment
 from sociogram.experiments.linear_attention import Layer, constructed, scattered, tokens_of
@@ -156,6 +157,7 @@ def test_the_quick_run_is_whole(quick: Study) -> None:
         experiment.EXACT,
         experiment.STEP,
         experiment.TRAINED,
+        experiment.SPREAD,
         experiment.RANGES,
         experiment.LEFT,
     ]
@@ -184,3 +186,21 @@ def test_another_seed_is_another_run_and_the_same_is_the_same() -> None:
     one, again, other = (experiment.run(quick=True, seed=seed, **tiny)[experiment.TRAINED]["loss"].tolist() for seed in (0, 0, 1))
     assert one == again
     assert one != other
+
+
+def test_every_seed_is_a_run_of_its_own_on_the_same_tests() -> None:
+    tiny = {"steps": 20, "batch": 8, "tests": 50, "examples": (5,)}
+    study = experiment.run(quick=True, seed=1, seeds=2, **tiny)
+    assert study.seeds == (1, 2)
+    spread = study[experiment.SPREAD].set_index(["seed", "model"])
+    assert len(spread) == 2 * len(experiment.SHAPES)
+    first = study[experiment.TRAINED].set_index("model")["loss"]
+    for name in experiment.SHAPES:
+        assert spread.loc[(1, name), "loss"] == pytest.approx(first[name], rel=1e-6)
+        assert spread.loc[(2, name), "loss"] != spread.loc[(1, name), "loss"]
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"steps": 0}, {"examples": (5, 0)}, {"tests": 0}])
+def test_sizes_that_are_none_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(sg.InputError, match="in-context-descent: seeds, tests, steps and examples are numbers from 1 up"):
+        experiment.run(quick=True, **wrong)

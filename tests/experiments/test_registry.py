@@ -90,6 +90,15 @@ def test_the_hash_changes_with_the_code_that_is_used(room: Path, name: str) -> N
     assert code.code_hash(f"{room.name}.one") != before
 
 
+def test_the_hash_does_not_change_with_words(room: Path) -> None:
+    before = code.code_hash(f"{room.name}.one")
+    told = (room / "one.py").read_text()
+    (room / "one.py").write_text('"""What it does."""\n\n# and why\n' + told + "\n\ndef draw(study):\n    return 1\n")
+    assert code.code_hash(f"{room.name}.one") == before
+    (room / "one.py").write_text(told + 'said = """What it does."""\n')
+    assert code.code_hash(f"{room.name}.one") != before
+
+
 def test_the_hash_does_not_change_with_other_code(room: Path) -> None:
     before = code.code_hash(f"{room.name}.one")
     (room / "other.py").write_text("y = 2\n")
@@ -100,7 +109,7 @@ def test_the_hash_does_not_change_with_other_code(room: Path) -> None:
 def test_the_hash_of_an_experiment_covers_its_own_sources() -> None:
     found = code._sources(["sociogram.experiments.in_context_descent"])
     used = {name.removeprefix("sociogram.experiments.") for name in found}
-    assert used == {"in_context_descent", "linear_attention", "regression"}
+    assert used == {"in_context_descent", "in_context_training", "linear_attention", "regression"}
     assert found["sociogram.experiments.regression"] == (ROOM / "regression.py").read_text()
 
 

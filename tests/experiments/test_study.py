@@ -12,7 +12,6 @@ import pytest
 
 import sociogram as sg
 from sociogram.experiments import Study, Table
-from sociogram.experiments.study import whole
 
 
 def test_a_study_comes_back_as_it_was(study: Study, tmp_path: Path) -> None:
@@ -96,18 +95,6 @@ def test_what_is_no_study_is_refused(text: str | None, words: str, tmp_path: Pat
         path.write_text(text)
     with pytest.raises(sg.InputError, match=words):
         Study.open(path)
-
-
-def test_an_interruption_leaves_the_old_file_and_no_half_one(tmp_path: Path) -> None:
-    path = tmp_path / "study.json"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole(path) as part:
-        part.write_text("half")
-        raise KeyboardInterrupt
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("study.json", "old")]
-    with whole(path) as part:
-        part.write_text("new")
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("study.json", "new")]
 
 
 def test_without_matplotlib_the_way_out_is_said(study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

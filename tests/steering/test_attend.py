@@ -158,6 +158,46 @@ def test_zero_values_are_still_heard_and_a_closed_gate_is_not(llama: sg.Model) -
                     steered.logits(B)
 
 
+@pytest.mark.parametrize("positions", ["before", "as_stored", "none"])
+def test_each_reader_and_head_hears_its_strongest(llama: sg.Model, positions: str) -> None:
+    past = sg.Past.of(llama, A)
+    with sg.steer(llama, edits.attend(source=past, positions=positions)) as steered:
+        whole = steered.record(B).stack("decoder_outside")["weights"].values
+    with sg.steer(llama, edits.attend(source=past, positions=positions, top_k=2)) as steered:
+        rec = steered.record(B)
+        assert rec.audit().max_relative_error < 1e-5
+    told, own = rec.stack("decoder_outside")["weights"].values, rec.dataset["weights"].values
+    assert ((told > 0).sum(-1) == 2).all()
+    np.testing.assert_allclose(told.sum(-1) + own.sum(-1), 1, atol=1e-6)
+    first, all_of_it = told[0], whole[0]  # the layers behind it read another stream
+    strongest = np.sort(np.argsort(all_of_it, -1)[..., -2:], -1)
+    assert np.array_equal(np.sort(np.argsort(first, -1)[..., -2:], -1), strongest)
+    kept = np.take_along_axis(all_of_it, strongest, -1)
+    np.testing.assert_allclose(
+        np.take_along_axis(first, strongest, -1), kept / (1 - all_of_it.sum(-1) + kept.sum(-1))[..., None], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("change", [{}, {"join": "gate", "gate": 0.5}])
+def test_as_many_as_there_are_is_all_of_them(llama: sg.Model, change: dict[str, object]) -> None:
+    past = sg.Past.of(llama, A)
+    logits = []
+    for count in (None, len(A), 100):
+        with sg.steer(llama, edits.attend(source=past, top_k=count, **change)) as steered:
+            logits.append(steered.logits(B))
+    assert torch.equal(logits[0], logits[1])
+    assert torch.equal(logits[0], logits[2])
+
+
+def test_the_strongest_are_found_in_blocks_too(llama: sg.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit = edits.attend(source=sg.Past.of(llama, A), top_k=1)
+    with sg.steer(llama, edit) as steered:
+        whole = steered.logits(B)
+    monkeypatch.setattr("sociogram.steering.attend.ENTRIES", 1)
+    with sg.steer(llama, edit) as steered:
+        assert torch.equal(steered.logits(B), whole)
+
+
 def test_schedules_open_and_close_by_token_and_by_layer(llama: sg.Model) -> None:
     past, plan = sg.Past.of(llama, A), sg.Schedule(every=3, open_for=2, start=1)
     with sg.steer(llama, edits.attend(source=past, schedule=plan)) as steered:
@@ -180,6 +220,7 @@ def test_schedules_open_and_close_by_token_and_by_layer(llama: sg.Model) -> None
         {"positions": "none", "layer": 1},
         {"positions": "as_stored", "head": (0, 3)},
         {"query": slice(7, None)},
+        {"top_k": 2},
     ],
     ids=str,
 )
@@ -233,6 +274,8 @@ def test_what_does_not_fit_is_refused(llama: sg.Model) -> None:
         ("choose one of before", {"positions": "after"}),
         ("give an sg.Schedule", {"schedule": 3}),
         ("give a number, or one per head", {"join": "gate", "gate": ()}),
+        ("a whole number, at least 1", {"top_k": 0}),
+        ("a whole number, at least 1", {"top_k": 1.5}),
     ):
         with pytest.raises(sg.InputError, match=words):
             edits.attend(source=past, **change)

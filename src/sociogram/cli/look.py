@@ -92,10 +92,12 @@ def _is_streamed(rec: Recording) -> bool:
 
 def _draw(rec: Recording, png: Path, layer: int | None) -> None:
     import sociogram as sg
+    from sociogram.core.files import whole
 
     figure: Any = sg.plot.flock(rec, layer=layer).figure
     try:
-        figure.savefig(png, dpi=160)
+        with whole(png) as part:
+            figure.savefig(part, dpi=160)
     except ValueError as error:  # an ending that matplotlib cannot write
         raise sg.InputError(f"--png {png}: {error}") from error
 

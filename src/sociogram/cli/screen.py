@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -207,9 +206,7 @@ def check_out(out: Path | None, *kinds: str) -> None:
 
 def write(out: Path, text: str) -> None:
     """Write a file that is whole or not there: an older one is replaced once the new one is complete."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
+    from sociogram.core.files import whole
+
+    with whole(out) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)

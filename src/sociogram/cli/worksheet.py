@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sociogram.cli.screen import opened, prompt
+from sociogram.cli.screen import opened, prompt, write
 
 
 def worksheet(
@@ -34,5 +34,5 @@ def worksheet(
     if html is None:
         typer.echo(sheet.to_text(keys=keys))
         return
-    html.write_text(sheet.to_html(), encoding="utf-8")
+    write(html, sheet.to_html())
     typer.echo(f"wrote {html}")

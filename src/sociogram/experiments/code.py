@@ -17,16 +17,34 @@ FRAME = ("", ".study", ".registry", ".code", ".conduct", ".watching", ".pictures
 
 
 def code_hash(*modules: str) -> str:
-    """sha256 over the modules' sources and those of `experiments` and `grow` that they import, directly or through others.
+    """sha256 over the modules' code and that of `experiments` and `grow` that they import, directly or through others.
 
-    Whoever asks for the whole of `grow` (`sg.grow`, `from sociogram import grow`) has all its sources.
+    Whoever asks for the whole of `grow` (`sg.grow`, `from sociogram import grow`) has all its sources. Comments, docstrings,
+    the layout of lines and a module's `draw`, which makes no number, do not count; the rest of the syntax tree does.
 
-    Misleads: a change of a comment changes it, and a change of torch does not (see the study's versions).
+    Misleads: a change that makes no other number (a name, a message) changes it too, and a change of torch does not (see the
+    study's versions). Another version of Python may spell syntax trees otherwise.
     """
     digest = hashlib.sha256()
     for name, source in sorted(_sources(modules).items()):
-        digest.update(f"{name}\0{source}\0".encode())
+        digest.update(f"{name}\0{_bare(source)}\0".encode())
     return digest.hexdigest()
+
+
+def _bare(source: str) -> str:
+    """The code as its syntax tree spells it, without the texts that stand for themselves (docstrings) and without `draw`."""
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "draw")]
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            lines = getattr(node, name, None)
+            if isinstance(lines, list):
+                setattr(node, name, [line for line in lines if not _is_text(line)])
+    return ast.unparse(tree)
+
+
+def _is_text(line: ast.AST) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _sources(modules: Iterable[str]) -> dict[str, str]:

@@ -51,6 +51,7 @@ def conduct(
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise sg.InputError(f"{name}: seed={seed!r}: a whole number from 0 up")
     made, start = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    code = code_hash(*(sources or [module_of(name)]))  # before the work: files may be edited while it lasts
     tables = tuple(work(chosen, seed))
     return Study(
         name=name,
@@ -64,7 +65,7 @@ def conduct(
         versions=versions(),
         seconds=round(time.perf_counter() - start, 3),
         made=made,
-        code=code_hash(*(sources or [module_of(name)])),
+        code=code,
     )
 
 

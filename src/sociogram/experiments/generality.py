@@ -40,7 +40,11 @@ class Settings:
     jobs: int = 0
 
 
-FULL = QUICK = Settings()
+FULL = Settings(
+    over={"seed": (0, 1, 2), "inputs": (5, 10)},
+    settings={"examples": (10,), "steps": 2000, "seeds": 1},
+)
+QUICK = Settings()
 
 
 def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
@@ -52,6 +56,8 @@ def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
     Raises:
         InputError: an unknown experiment or setting, a value that does not fit, or fewer than two runs.
     """
+    if "experiment" in settings:  # what is set and varied unless said otherwise belongs to the experiment that is the default
+        settings = {"settings": {}, "over": QUICK.over, **settings}
     chosen = choose(NAME, FULL, QUICK, quick, settings)
     plan = _plan(chosen, seed)
     seeds = sorted({seed for seed, _ in plan})

@@ -7,7 +7,7 @@ measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +15,23 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+import sociogram as sg
 from sociogram.experiments.conduct import choose, conduct
-from sociogram.experiments.linear_attention import Attention, constructed, scattered, tokens_of
+from sociogram.experiments.in_context_training import SHAPES, Predict, Trained, Training, descent, references, trained
+from sociogram.experiments.linear_attention import Attention, constructed, tokens_of
 from sociogram.experiments.pictures import COLOURS, label, panels
-from sociogram.experiments.regression import Tasks, best_step, curved, descended, draw_tasks, fitted_steps, least_squares
+from sociogram.experiments.regression import Tasks, best_step, descended, draw_tasks, least_squares
 from sociogram.experiments.study import Study, Table
-from sociogram.experiments.watching import steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "in-context-descent"
-EXACT, STEP, TRAINED, RANGES, LEFT = (
+EXACT, STEP, TRAINED, SPREAD, RANGES, LEFT = (
     "Constructed weights against gradient descent",
     "The best single step",
     "Trained attention against gradient descent",
+    "Trained attention from other seeds",
     "Inputs from other ranges than in training",
     "What a prompt leaves in the weights",
 )
@@ -44,39 +46,30 @@ CANNOT_SHOW = (
     "Gradient descent here is on a linear model, with noiseless targets and examples in no order; softmax attention is only near "
     "to it, and is not a step of it for any step size.",
     "Each kind was trained for one number of steps at one learning rate that falls to zero; softmax heads and two layers might "
-    "end lower with more, so that their losses are upper bounds.",
+    "end lower with more, so that their losses are upper bounds: two softmax heads stand where one head does until they part, "
+    "and at some seeds they have not parted by the end.",
 )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes of the tasks, numbers of examples; steps, batch, rate and first spread of the training; how many tests."""
+    """Sizes of the tasks, numbers of examples; steps, batch, rate and first spread of the training; how many tests and seeds."""
 
     inputs: int = 10
-    examples: tuple[int, ...] = (5, 10, 20, 40)
-    steps: int = 4000
-    batch: int = 512
-    rate: float = 3e-3
+    examples: tuple[int, ...] = (5, 10, 20)
+    steps: int = 3000
+    batch: int = 256
+    rate: float = 1e-2
     std: float = 0.05
     tests: int = 10_000
+    seeds: int = 3
 
 
 FULL = Settings()
-QUICK = Settings(examples=(5, 10), steps=300, batch=256, rate=1e-2, tests=2000)
-
-SHAPES = {
-    "linear attention, 1 layer": {"layers": 1, "heads": 1, "softmax": False},
-    "linear attention, 2 layers": {"layers": 2, "heads": 1, "softmax": False},
-    "softmax attention, 1 head": {"layers": 1, "heads": 1, "softmax": True},
-    "softmax attention, 2 heads": {"layers": 1, "heads": 2, "softmax": True},
-}
-"""What is trained."""
+QUICK = Settings(examples=(5, 10), steps=300, tests=2000, seeds=1)
 
 DEEP = ("GD, 2 steps", "GD++, 2 steps", "linear attention, 2 layers")
 """What is compared with two steps."""
-
-Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From examples' x and y and the query to a prediction."""
 
 Answer = tuple[Tensor, Tensor | None]
 """Predictions, and their gradients by the query where there are some."""
@@ -92,32 +85,62 @@ def run(*, quick: bool, seed: int = 0, **settings: Any) -> Study:
     Raises:
         InputError: an unknown setting, or a value that does not fit.
     """
-    return conduct(NAME, _work, choose(NAME, FULL, QUICK, quick, settings), CANNOT_SHOW, quick=quick, seed=seed)
+    chosen = choose(NAME, FULL, QUICK, quick, settings)
+    if min(chosen.seeds, chosen.tests, chosen.steps, *chosen.examples) < 1:
+        raise sg.InputError(f"{NAME}: seeds, tests, steps and examples are numbers from 1 up, not {chosen}")
+    seeds = range(seed, seed + chosen.seeds) if isinstance(seed, int) else ()
+    return conduct(NAME, _work, chosen, CANNOT_SHOW, quick=quick, seed=seed, seeds=seeds)
 
 
 def _work(chosen: Settings, seed: int) -> list[Table]:
-    trained = {n: _trained(chosen, n, seed) for n in chosen.examples}
+    """All tables; those besides the spread over seeds are of the first seed."""
+    found = {(s, n): _each(chosen, n, s) for s in range(seed, seed + chosen.seeds) for n in chosen.examples}
     tests = {n: _drawn(chosen, n, seed, 1) for n in chosen.examples}
-    references = {n: _references(chosen, n, seed) for n in chosen.examples}
-    middle = 10 if 10 in trained else chosen.examples[0]
+    descents = {n: references(chosen.inputs, n, _drawn(chosen, n, seed, 2)) for n in chosen.examples}
+    models = {n: {name: one.model for name, one in found[seed, n].items()} for n in chosen.examples}
+    middle = 10 if 10 in chosen.examples else chosen.examples[0]
     return [
         Table(EXACT, exactness(seed), ("layers", "start"), "float64; largest difference over 64 tasks of 2 targets"),
         Table(STEP, _best(chosen, seed), ("examples",), "half squared errors; error: standard error of the measured"),
         Table(
             TRAINED,
-            pd.concat([_compared(n, trained[n], references[n], tests[n]) for n in chosen.examples], ignore_index=True),
+            pd.concat([_compared(n, models[n], descents[n], tests[n]) for n in chosen.examples], ignore_index=True),
             ("examples", "model"),
             "difference: mean size of the difference of predictions; cosine: of the predictions' gradients by the query; GD and "
             "GD++ with as many steps as there are layers, at their best step sizes",
         ),
         Table(
+            SPREAD,
+            _spread(found, tests),
+            ("examples", "model", "seed"),
+            "other first weights and training tasks, the same tests; fall: of the training loss from the last tenth but one of "
+            "the steps to the last, as a share of it (near 0 once it has settled)",
+        ),
+        Table(
             RANGES,
-            _ranges(chosen, middle, {**references[middle], **trained[middle]}, seed),
+            _ranges(chosen, middle, {**descents[middle], **models[middle]}, seed),
             ("range", "model"),
             f"{middle} examples; loss over that of predicting zero",
         ),
-        Table(LEFT, _left(trained[middle], tests[middle]), ("model",)),
+        Table(LEFT, _left(models[middle], tests[middle]), ("model",)),
     ]
+
+
+def _each(chosen: Settings, examples: int, seed: int) -> dict[str, Trained]:
+    how = Training(chosen.inputs, chosen.steps, chosen.batch, chosen.rate, chosen.std)
+    return {name: trained(name, how, examples, seed) for name in SHAPES}
+
+
+def _spread(found: dict[tuple[int, int], dict[str, Trained]], tests: dict[int, Tasks]) -> pd.DataFrame:
+    """The loss of every seed's models on the same tests."""
+    rows = []
+    for (seed, examples), models in found.items():
+        tasks = tests[examples]
+        for name, one in models.items():
+            with torch.no_grad():
+                loss = tasks.loss(one.model(tasks.x, tasks.y, tasks.query)).mean()
+            rows.append((examples, name, seed, float(loss), one.fall))
+    return pd.DataFrame(rows, columns=["examples", "model", "seed", "loss", "fall"])
 
 
 def exactness(seed: int, counts: tuple[int, ...] = (1, 2, 5), inputs: int = 10, examples: int = 10) -> pd.DataFrame:
@@ -154,7 +177,7 @@ def _best(chosen: Settings, seed: int) -> pd.DataFrame:
     for examples in chosen.examples:
         step, loss, zero = best_step(chosen.inputs, examples)
         tasks = _drawn(chosen, examples, seed, 1)
-        losses = {factor: tasks.loss(_descent(factor * step)(tasks.x, tasks.y, tasks.query)) for factor in (1.0, 0.8, 1.2)}
+        losses = {factor: tasks.loss(descent(factor * step)(tasks.x, tasks.y, tasks.query)) for factor in (1.0, 0.8, 1.2)}
         error = float(losses[1.0].std() / chosen.tests**0.5)
         measured = [float(losses[factor].mean()) for factor in (1.0, 0.8, 1.2)]
         rows.append((examples, step, loss, measured[0], error, *measured[1:], zero, float(tasks.loss(0 * tasks.target).mean())))
@@ -162,46 +185,10 @@ def _best(chosen: Settings, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["examples", *names])
 
 
-def _descent(step: float) -> Predict:
-    return lambda x, y, query: curved(x, y, query, [step], [0.0])
-
-
-def _trained(chosen: Settings, examples: int, seed: int) -> dict[str, Predict]:
-    return {name: _train(name, chosen, examples, seed) for name in SHAPES}
-
-
-def _train(name: str, chosen: Settings, examples: int, seed: int) -> Attention:
-    """Attention after training on fresh tasks, by Adam with a rate that falls along a cosine and gradients clipped at norm 1."""
-    model = scattered(inputs=chosen.inputs, std=chosen.std, seed=seed, **SHAPES[name])  # type: ignore[arg-type]
-    draw = torch.Generator().manual_seed(seed * 1_000_003 + examples * 101)
-    adam = torch.optim.Adam(model.parameters(), lr=chosen.rate)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, chosen.steps)
-    for _ in steps(range(chosen.steps), f"{name}, {examples} examples", chosen.steps):
-        tasks = draw_tasks(chosen.batch, examples, chosen.inputs, draw)
-        adam.zero_grad()
-        tasks.loss(model(tasks.x, tasks.y, tasks.query)).mean().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        adam.step()
-        falling.step()
-    return model
-
-
-def _references(chosen: Settings, examples: int, seed: int) -> dict[str, Predict]:
-    """Gradient descent and GD++, one and two steps, their sizes fitted on tasks of their own; one step in closed form."""
-    fitting = _drawn(chosen, examples, seed, 2)
-    two, _ = fitted_steps(fitting, 2, curvature=False)
-    plus = fitted_steps(fitting, 2, curvature=True)
-    return {
-        "GD, 1 step": _descent(best_step(chosen.inputs, examples)[0]),
-        "GD, 2 steps": lambda x, y, query: curved(x, y, query, two, [0.0, 0.0]),
-        "GD++, 2 steps": lambda x, y, query: curved(x, y, query, *plus),
-    }
-
-
-def _compared(examples: int, trained: dict[str, Predict], references: dict[str, Predict], tasks: Tasks) -> pd.DataFrame:
+def _compared(examples: int, models: Mapping[str, Predict], descents: Mapping[str, Predict], tasks: Tasks) -> pd.DataFrame:
     """Every model's loss, and its difference from gradient descent of as many steps as it has layers."""
     answers: dict[str, Answer] = {
-        name: _answer(predict, tasks) for name, predict in {**references, **trained, **_controls(tasks)}.items()
+        name: _answer(predict, tasks) for name, predict in {**descents, **models, **_controls(tasks)}.items()
     }
     answers["least squares"] = (least_squares(tasks), None)
     rows = []
@@ -220,7 +207,7 @@ def _controls(tasks: Tasks) -> dict[str, Predict]:
     step = best_step(tasks.x.shape[2], tasks.x.shape[1])[0]
     return {
         "control: zero": lambda x, y, query: 0 * query[:, :1],
-        "control: targets of another task": lambda x, y, query: _descent(step)(x, y.roll(1, 0), query),
+        "control: targets of another task": lambda x, y, query: descent(step)(x, y.roll(1, 0), query),
     }
 
 
@@ -240,7 +227,7 @@ def _apart(one: Answer, other: Answer) -> tuple[float, float]:
     return difference, float(torch.cosine_similarity(one[1], other[1]).mean())
 
 
-def _ranges(chosen: Settings, examples: int, models: dict[str, Predict], seed: int) -> pd.DataFrame:
+def _ranges(chosen: Settings, examples: int, models: Mapping[str, Predict], seed: int) -> pd.DataFrame:
     rows = []
     for spread in (0.5, 1.0, 1.25, 1.5):
         tasks = _drawn(chosen, examples, seed, 3, spread)
@@ -251,11 +238,10 @@ def _ranges(chosen: Settings, examples: int, models: dict[str, Predict], seed: i
     return pd.DataFrame(rows, columns=["range", "model", "relative_loss"])
 
 
-def _left(trained: dict[str, Predict], tasks: Tasks) -> pd.DataFrame:
+def _left(models: Mapping[str, Attention], tasks: Tasks) -> pd.DataFrame:
     """What reading prompts changes: no weight, and no later answer (the same prompts read again, in reverse order)."""
     rows = []
-    for name, model in trained.items():
-        assert isinstance(model, Attention)
+    for name, model in models.items():
         before = [parameter.detach().clone() for parameter in model.parameters()]
         with torch.no_grad():
             first = model(tasks.x, tasks.y, tasks.query)
@@ -266,27 +252,38 @@ def _left(trained: dict[str, Predict], tasks: Tasks) -> pd.DataFrame:
 
 
 def draw(study: Study) -> Figure:
-    """Loss against the number of examples; how near trained attention is to gradient descent; other ranges of inputs."""
+    """Loss against the number of examples (other seeds as dots); how near trained attention is to descent; other ranges."""
     table, ranges = study[TRAINED], study[RANGES]
-    figure, (losses, cosines, other) = panels(3, size=(5.2, 4.4), title=study.question)
-    names = [name for name in table["model"].unique() if "another" not in name]
-    looks = {name: (COLOURS[i % 8], "--" if name.startswith(("GD", "least", "control")) else "-") for i, name in enumerate(names)}
-    for name, own in _lines(table, names):
-        losses.plot(own["examples"], own["loss"], looks[name][1], color=looks[name][0], marker="o", markersize=3, label=name)
+    figure, (losses, cosines, other) = panels(3, size=(5.2, 4.8), title=study.question)
+    for name, own in _lines(table):
+        losses.plot(own["examples"], own["loss"], **_look(name), label=name)
         if name in SHAPES:
             best = own["cosine_GD"].where(own["cosine_GD++"].isna(), own["cosine_GD++"])
-            cosines.plot(own["examples"], best, color=looks[name][0], marker="o", markersize=3, label=name)
-    for name, own in _lines(ranges, names):
-        other.plot(own["range"], own["relative_loss"], looks[name][1], color=looks[name][0], marker="o", markersize=3, label=name)
-    label(losses, "loss on new tasks", "examples in the prompt", "half squared error")
-    label(cosines, "sensitivity to the query", "examples in the prompt", "cosine with GD (2 layers: GD++)")
+            cosines.plot(own["examples"], best, **_look(name))
+    for name, own in _lines(study[SPREAD]):
+        losses.plot(own["examples"], own["loss"], ".", color=_look(name)["color"], alpha=0.6, markersize=5)
+    for name, own in _lines(ranges):
+        other.plot(own["range"], own["relative_loss"], **_look(name))
+    label(losses, "loss on new tasks (dots: other seeds)", "examples in the prompt", "half squared error", legend=False)
+    label(cosines, "sensitivity to the query", "examples in the prompt", "cosine with GD (2 layers: GD++)", legend=False)
     label(other, "inputs from other ranges", "range (training: 1)", "loss / loss of predicting zero", legend=False)
     other.set_yscale("log")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
-def _lines(table: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    for name in names:
-        own = table[table["model"] == name]
-        if len(own):
-            yield name, own
+def _look(name: str) -> dict[str, Any]:
+    """What is trained in thin lines over the descents that it may be, which are broad and pale."""
+    shades = dict(zip(SHAPES, (COLOURS[3], COLOURS[4], COLOURS[5], COLOURS[6]), strict=True))
+    shades |= {"GD, 1 step": COLOURS[3], "GD, 2 steps": COLOURS[1], "GD++, 2 steps": COLOURS[4]}
+    if name.startswith("GD"):
+        return {"color": shades[name], "linewidth": 5, "alpha": 0.35, "linestyle": "-"}
+    dashes = {"linestyle": "-" if name in SHAPES else "--"}
+    return {"color": shades.get(name, COLOURS[7 if name.startswith("control") else 0]), "linewidth": 1.5, **dashes}
+
+
+def _lines(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's rows, without the control that would squeeze all others together."""
+    for name in table["model"].unique():
+        if "another" not in name:
+            yield name, table[table["model"] == name].sort_values(table.columns[0])

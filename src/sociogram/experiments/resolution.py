@@ -241,5 +241,6 @@ def draw(study: Study) -> Figure:
         cue = own[own["change"] == "cue"]
         ax.plot(cue["layer"], cue["another"], ":", color=COLOURS[6], label="cue, another pair's meanings")
         ax.axhline(0, color=COLOURS[7], linewidth=0.8)
-        label(ax, f"{model}, {kind}", "layer", "cosine with the way to the meaning")
+        label(ax, f"{model}, {kind}", "layer", "cosine with the way to the meaning", legend=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure

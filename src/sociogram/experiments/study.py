@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import sociogram as sg
+from sociogram.core.files import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,26 +234,3 @@ class Study:
 def listed(what: str, values: Sequence[Any]) -> str:
     """`seed 0`, or `seeds 0, 1, 2`."""
     return f"{what}{'s' if len(values) != 1 else ''} {', '.join(map(str, values))}"
-
-
-class whole:  # noqa: N801 - used like a function
-    """A file that is whole or not there: `with whole(path) as part` writes `part`, which then takes the place of `path`.
-
-    Whatever ends the block early leaves an older file as it was, and nothing half written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Take the path that shall be."""
-        self.path, self.part = path, path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-
-    def __enter__(self) -> Path:
-        """Where to write meanwhile."""
-        return self.part
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Put it in place, or take it away."""
-        try:
-            if kind is None:
-                self.part.replace(self.path)
-        finally:
-            self.part.unlink(missing_ok=True)

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sociogram.core.errors import InputError, RecordingError
-from sociogram.watch.access import is_own
+from sociogram.core.errors import InputError
+from sociogram.watch.access import is_own, no_messages
 from sociogram.watch.account import Messages
 from sociogram.watch.edges import EdgeNumbers
 
@@ -61,7 +61,7 @@ class Source:
             raise InputError("drop_first=True: there is one token, and nothing is left without it")
         self.layers = list(self.numbers.layers())
         if not self.layers:
-            raise RecordingError(f"no layer of {stack!r} has messages to make graphs of: all are opaque or unsupported")
+            raise no_messages(rec.tree, stack, "make graphs of")
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -109,7 +109,7 @@ class Source:
     def whole_layer(self, layer: int) -> Float[np.ndarray, "head query key"]:
         """The weights of a layer's heads as they are, nothing left out."""
         if self.weight == "attention":
-            return self.attention(layer).astype(np.float64)
+            return _not_signed(self.attention(layer), layer).astype(np.float64)
         messages = self.rec.messages(layer, stack=self.stack)
         return self.numbers.sizes(self.weight, messages).abs().double().numpy()
 
@@ -117,7 +117,8 @@ class Source:
         """The attention of a layer's heads; the model is not needed for it."""
         data = self.rec.stack(self.stack).isel(layer=layer)
         self.rec.check_closed(layer, data)
-        return self.rec.need(data, "weights").values[: self.heads(layer)]
+        found: np.ndarray = self.rec.need(data, "weights").values[: self.heads(layer)]
+        return found
 
     def graph(self, index: int) -> Batch:
         """One graph by its number."""
@@ -136,7 +137,8 @@ class Source:
         heard = [self.attention(layer) for layer in layers]
         allowed = np.logical_or.reduce([allowed_of(one).any(0) for one in heard])
         if self.weight == "attention":
-            return np.mean([one.mean(0, dtype=np.float64) for one in heard], 0), allowed
+            pairs = zip(heard, layers, strict=True)
+            return np.mean([_not_signed(one, layer).mean(0, dtype=np.float64) for one, layer in pairs], 0), allowed
         parts = [self.rec.messages(layer, stack=self.stack) for layer in layers]
         if self.weight == "message":
             return norms_of_sums(parts).double().numpy(), allowed
@@ -153,15 +155,29 @@ class Source:
         return Batch(first, kept, allowed, whole, dropped)
 
 
+def _not_signed(weights: Float[np.ndarray, "head query key"], layer: int) -> Float[np.ndarray, "head query key"]:
+    """Weights of a network are sizes.
+
+    Raises:
+        InputError: some are below 0, as those of linear attention are.
+    """
+    if (weights < 0).any():
+        raise InputError(
+            f'sg.networks(weight="attention"): layer {layer} is linear attention, whose weights are signed '
+            f'(down to {weights.min():.3g}); a network needs sizes. Choose weight="message", the size of what was told.'
+        )
+    return weights
+
+
 def allowed_of(weights: Float[np.ndarray, "head query key"]) -> Bool[np.ndarray, "head query key"]:
     """Which pairs a head's mask leaves, read off the attention after softmax.
 
-    A weight above zero is allowed. A zero is forbidden, unless another head of the layer hears this pair and this reader's
-    weights go down to where float32 ends, so that the zero may be one of them rounded off.
+    A weight that is not zero is allowed. A zero is forbidden, unless another head of the layer hears this pair and this
+    reader's weights go down to where float32 ends, so that the zero may be one of them rounded off.
     """
-    positive = weights > 0
-    least = np.where(positive, weights, np.inf).min(-1, keepdims=True)
-    return positive | (positive.any(0) & (least < UNDERFLOW))
+    there = weights != 0
+    least = np.where(there, np.abs(weights), np.inf).min(-1, keepdims=True)
+    return there | (there.any(0) & (least < UNDERFLOW))
 
 
 def norms_of_sums(layers: list[Messages]) -> Float[Tensor, "query key"]:

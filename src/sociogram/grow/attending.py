@@ -116,8 +116,10 @@ class CrossAttention(nn.Module):
         return self.o_proj(attend(self, query, key, value, mask))
 
 
-def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any) -> Float[Tensor, "batch query d_model"]:
-    """One call of the attention function that the model is set to, its heads laid side by side."""
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **more: Any
+) -> Float[Tensor, "batch query d_model"]:
+    """One call of the attention function that the model is set to, its heads laid side by side; `more` is handed to it."""
     interface = ALL_ATTENTION_FUNCTIONS.get_interface(module.config._attn_implementation, openly)
-    heard, _ = interface(module, query, key, value, mask, scaling=module.scaling, dropout=0.0)
+    heard, _ = interface(module, query, key, value, mask, scaling=module.scaling, dropout=0.0, **more)
     return heard.reshape(*heard.shape[:2], -1).contiguous()

@@ -47,7 +47,7 @@ def attention_mask(config: SocietyConfig, embeds: Tensor, padding: Tensor | None
         past: the cache, or None.
         rule: another rule than the kind's own.
     """
-    if rule is None and config.kind in ("flock", "attention_only", "pausing", "routed"):
+    if rule is None and config.kind in ("flock", "attention_only", "pausing", "routed", "linear_attention"):
         create = create_causal_mask if config.causal else create_bidirectional_mask
         return create(config=config, inputs_embeds=embeds, attention_mask=padding, past_key_values=past)
     before = 0 if past is None else int(past.get_seq_length())

@@ -1,6 +1,7 @@
 """Tokens that hear each other without attention: a state passed along, an MLP over the places, sums of signed products.
 
-None of these has a token-token matrix that the seam could show: recordings keep what they added as `opaque` entries.
+Of the first two recordings keep what they added as `opaque` entries; linear attention is called through transformers' interface
+while it is watched, and its signed weights are recorded.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sociogram.core.errors import InputError, UnsupportedModelError
-from sociogram.grow.attending import Turn, apply_rotary_pos_emb
+from sociogram.grow.attending import Turn, apply_rotary_pos_emb, attend
 from sociogram.grow.config import SocietyConfig
+from sociogram.models.seam import IMPLEMENTATION
 
 
 class Messenger(nn.Module):
@@ -85,32 +87,40 @@ class FeedForward(nn.Module):
 class LinearAttention(nn.Module):
     """`sum over keys of (query . key) * value / tokens heard`, without softmax (Katharopoulos et al. 2020).
 
-    Weights may be negative and sum to nothing in particular. `weights` gives them; the seam knows softmax alone, so that
-    recordings keep this layer's move as one `opaque` entry.
+    Weights may be negative and sum to nothing in particular. `weights` gives them; recordings hold the same.
     """
 
     def __init__(self, config: SocietyConfig, layer_idx: int) -> None:
         """Make the four projections, without biases."""
         super().__init__()
-        self.causal, self.head_dim = bool(config.causal), config.head_dim
+        self.config, self.causal, self.head_dim = config, bool(config.causal), config.head_dim
+        self.scaling = self.head_dim**-0.5
+        self.is_causal = self.causal
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (
             nn.Linear(config.hidden_size, config.hidden_size, bias=False) for _ in range(4)
         )
 
-    def forward(self, hidden: Tensor, turn: Turn | None = None, **_: Any) -> Float[Tensor, "batch query d_model"]:
-        """What each token `[batch, query, d_model]` heard."""
+    def forward(
+        self, hidden: Tensor, turn: Turn | None = None, mask: Any = None, **_: Any
+    ) -> Float[Tensor, "batch query d_model"]:
+        """What each token `[batch, query, d_model]` heard; `mask` as the implementation that watches made it."""
         value = self._heads(self.v_proj, hidden)
+        if self.config._attn_implementation == IMPLEMENTATION:
+            return self.o_proj(attend(self, *self._asked(hidden, turn), value, mask, linear=True))
         heard = (self.weights(hidden, turn) @ value).transpose(1, 2)
         return self.o_proj(heard.reshape(hidden.shape))
 
     def weights(self, hidden: Tensor, turn: Turn | None = None) -> Float[Tensor, "batch head query key"]:
         """The signed weights: products of query and key, over the number of tokens that may be heard; 0 for all others."""
-        query, key = self._heads(self.q_proj, hidden), self._heads(self.k_proj, hidden)
-        if turn is not None:
-            query, key = apply_rotary_pos_emb(query, key, *turn)
-        products = query @ key.transpose(-1, -2) * self.head_dim**-0.5
+        query, key = self._asked(hidden, turn)
+        products = query @ key.transpose(-1, -2) * self.scaling
         heard = _before(hidden.shape[1], hidden) if self.causal else torch.ones_like(products[0, 0]).bool()
         return products * heard / heard.sum(-1, keepdim=True)
+
+    def _asked(self, hidden: Tensor, turn: Turn | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys `[batch, head, token, d_head]`."""
+        query, key = self._heads(self.q_proj, hidden), self._heads(self.k_proj, hidden)
+        return (query, key) if turn is None else apply_rotary_pos_emb(query, key, *turn)
 
     def _heads(self, projection: nn.Module, hidden: Tensor) -> Tensor:
         return projection(hidden).view(*hidden.shape[:-1], -1, self.head_dim).transpose(1, 2)

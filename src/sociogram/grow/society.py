@@ -18,6 +18,7 @@ from sociogram.grow.config import ATTENDING, SocietyConfig
 from sociogram.grow.hearing import attention_mask as mask_of
 from sociogram.grow.layers import Council, Layer, RoutedLayer, council_mask, norm
 from sociogram.grow.passing import refuse_padding
+from sociogram.models.seam import IMPLEMENTATION
 
 _PASSED_OVER = {"return_dict", "output_attentions", "output_hidden_states", "logits_to_keep", "cache_position"}
 """What transformers' own code hands to every model's forward, and no society needs."""
@@ -204,7 +205,8 @@ class Society(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             return self.council(hidden, council_mask(hidden, padding, config._attn_implementation))
         if config.kind not in ATTENDING:
             refuse_padding(config, padding)
-        mask = mask_of(config, hidden, padding, cache) if config.kind in ATTENDING else None
+        watched = config.kind == "linear_attention" and config._attn_implementation == IMPLEMENTATION
+        mask = mask_of(config, hidden, padding, cache) if config.kind in ATTENDING or watched else None
         for layer in self.layers:
             if isinstance(layer, RoutedLayer):
                 hidden = layer(hidden, padding=padding, turn=turn)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sociogram.models.masks import LazyMask
@@ -37,6 +37,7 @@ class AttentionCall:
         outside: what the last keys are, where an edit appended keys that belong to no token of the sequence.
         projections: for heads that an edit put in another's place, the output projection `[d_value, d_model]` they speak through.
         reweighed: whether an edit put other weights in the place of the softmax's.
+        linear: whether there is no softmax: a weight is its score, which may be negative, over how many keys the query may hear.
     """
 
     path: str
@@ -56,6 +57,7 @@ class AttentionCall:
     outside: tuple[Outside, ...] = field(default=(), repr=False)
     projections: Mapping[int, Tensor] = field(default_factory=dict, repr=False)
     reweighed: bool = False
+    linear: bool = False
 
     @property
     def keys(self) -> int:
@@ -73,7 +75,7 @@ class AttentionCall:
         return self.query.shape[1] // self.key.shape[1]
 
 
-def _per_group(rows: Tensor, columns: Tensor) -> Tensor:
+def per_group(rows: Tensor, columns: Tensor) -> Tensor:
     """`rows` `[batch, head, query, x]` times `columns` `[batch, kv_head, x, y]`: query heads of a group share a product.
 
     The heads of a group are laid under each other, so that no key or value is repeated in memory.
@@ -85,7 +87,7 @@ def _per_group(rows: Tensor, columns: Tensor) -> Tensor:
 
 def raw_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
     """Scaled dot products of queries and keys, with position bias and soft cap, before any mask."""
-    scores = _per_group(call.query * call.scale, call.key.transpose(-1, -2))
+    scores = per_group(call.query * call.scale, call.key.transpose(-1, -2))
     if call.bias is not None:
         scores = scores + widened(call.bias[..., : call.keys], call.outside, 0.0)
     if call.softcap is not None:
@@ -163,7 +165,8 @@ def weights_of(
     """Attention weights after the softmax, and the weight that went into the sink where the softmax has one.
 
     Each row of weights, its sink entry included, sums to 1; a query that may read nothing has a row of zeros, as in torch's
-    scaled_dot_product_attention. Half precision is raised to float32 inside the softmax, as the families do.
+    scaled_dot_product_attention. Half precision is raised to float32 inside the softmax, as the families do. Of linear attention
+    the weights are signed and sum to nothing in particular.
     """
     weights, sink = normalised(call, masked_scores(call))
     return weights.to(call.value.dtype), None if sink is None else sink.to(call.value.dtype)
@@ -173,6 +176,8 @@ def normalised(
     call: AttentionCall, scores: Float[Tensor, "batch head query key"]
 ) -> tuple[Float[Tensor, "batch head query key"], Float[Tensor, "batch head query"] | None]:
     """Weights and sink weights of a call's masked scores, in the softmax's own dtype (float32 at least)."""
+    if call.linear:
+        return torch.where(torch.isneginf(scores), 0.0, scores) / _heard(call), None
     if any(not one.joined for one in call.outside):
         return apart(scores, call.outside, partial(_softmax, call))
     return _softmax(call, scores, own=True)
@@ -189,13 +194,29 @@ def _softmax(call: AttentionCall, scores: Tensor, *, own: bool) -> tuple[Tensor,
     return (weights[..., :-1], weights[..., -1]) if sunk else (weights, None)
 
 
+def _heard(call: AttentionCall) -> Int[Tensor, "batch 1 query 1"] | int:
+    """How many keys each query may hear by the model's own mask (at least 1, for rows that hear nobody)."""
+    permitted = allowed(call)
+    if (extra := additive(call)) is not None:
+        seen = ~is_hidden(extra[..., : call.keys])
+        permitted = seen if permitted is None else permitted & seen
+    if permitted is None:
+        return call.keys
+    return permitted.expand(*permitted.shape[:-1], call.keys).sum(-1, keepdim=True).clamp_min(1)
+
+
 def log_sum_exp(call: AttentionCall) -> Float[Tensor, "batch head query"]:
-    """Logarithm of each row's sum of exponentiated scores, the sink included: `weight = exp(score - log_sum_exp)`."""
+    """Logarithm of each row's sum of exponentiated scores, the sink included: `weight = exp(score - log_sum_exp)`.
+
+    NaN for linear attention, which has no such sum.
+    """
     return totals(call, masked_scores(call))
 
 
 def totals(call: AttentionCall, scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query"]:
     """`log_sum_exp` of a call whose masked scores are at hand."""
+    if call.linear:
+        return scores.new_full(scores.shape[:-1], torch.nan)
     columns = scores if call.sink is None else torch.cat([scores, sink_column(call, scores)], dim=-1)
     return torch.logsumexp(columns.float() if columns.dtype in (torch.float16, torch.bfloat16) else columns, dim=-1)
 
@@ -217,7 +238,7 @@ def mix(weights: Tensor, call: AttentionCall) -> Float[Tensor, "batch query head
     """The weighted sum of values per query and head, in the layout that transformers expects back."""
     if call.dropout:
         weights = F.dropout(weights, call.dropout, training=True)
-    out = _per_group(weights, call.value)
+    out = per_group(weights, call.value)
     return out.transpose(1, 2).contiguous()
 
 
@@ -270,16 +291,16 @@ def _attend_in_blocks(call: AttentionCall, buffer: Tensor | None) -> tuple[Tenso
     query, columns = call.query * call.scale, call.key.transpose(-1, -2)
     for start in range(0, queries, BLOCK):
         stop = min(start + BLOCK, queries)
-        scores = _per_group(query[:, :, start:stop], columns[..., :stop])
+        scores = per_group(query[:, :, start:stop], columns[..., :stop])
         ahead = torch.ones(stop - start, stop - start, dtype=torch.bool, device=scores.device).triu_(1)
         scores[..., start:].masked_fill_(ahead, -torch.inf)
         part = torch.softmax(scores, dim=-1)
         weights[:, :, start:stop, :stop] = part
-        output[:, start:stop] = _per_group(part, call.value[:, :, :stop]).transpose(1, 2)
+        output[:, start:stop] = per_group(part, call.value[:, :, :stop]).transpose(1, 2)
     return weights, None, output
 
 
 def needs_scores(call: AttentionCall) -> bool:
     """Whether a call is beyond what torch's scaled_dot_product_attention can do."""
     gated = any(not one.joined for one in call.outside)
-    return call.softcap is not None or call.sink is not None or call.indices is not None or gated
+    return call.softcap is not None or call.sink is not None or call.indices is not None or gated or call.linear

@@ -79,5 +79,6 @@ def is_plain(call: AttentionCall) -> bool:
     """Whether the scores are dot products and a rule alone."""
     return (
         call.bias is None and call.cut is None and call.softcap is None and call.indices is None and not call.outside
+        and not call.linear
         and additive(call) is None
     )  # fmt: skip

@@ -144,6 +144,7 @@ def attention_function(
         sink=kwargs.get("sinks") if sink is None else sink,
         indices=kwargs.get("indices"),
         dropout=dropout if module.training else 0.0,
+        linear=bool(kwargs.get("linear", False)),
     )
     if session is None:
         return straight(call), None

@@ -8,14 +8,15 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sociogram.core.errors import InputError
 from sociogram.core.schedule import Schedule
-from sociogram.models.attention import AttentionCall, additive
+from sociogram.models.attention import AttentionCall, additive, per_group
 from sociogram.models.outside import Outside
 from sociogram.models.rotary import Rotation, find_rotation
-from sociogram.steering.base import Edit, Scene, check_number
+from sociogram.steering.base import Edit, Scene, check_number, check_whole
 from sociogram.steering.heads import by_head, refuse_grafted
 from sociogram.steering.source import Source, source_of
 
@@ -44,6 +45,8 @@ class Attend(Edit):
     `positions`: `"before"`, the source stands right before the first token (its keys are turned there with the model's own rotary
     code); `"as_stored"`, where it stood when it was made; `"none"`, without positions: neither its keys nor the queries that meet
     them are turned.
+    `top_k`: each reader and head hears this many of the source's tokens, those whose keys answer its query best (Wu et al. 2022,
+    2203.08913), all of them when left out.
     `schedule`: a `Schedule` of when the source can be heard, `along="token"` by the reader's position, `along="layer"` by layer.
 
     Every reader can hear all of the source, in layers with a sliding window too. Where the source has nothing for a layer (and no
@@ -59,6 +62,7 @@ class Attend(Edit):
     join: Literal["softmax", "gate"] = "softmax"
     gate: Any = None
     positions: Literal["before", "as_stored", "none"] = "before"
+    top_k: int | None = None
     schedule: Any = None
     along: Literal["token", "layer"] = "token"
 
@@ -72,6 +76,8 @@ class Attend(Edit):
         _choice(self.name, "join", self.join, ("softmax", "gate"))
         _choice(self.name, "positions", self.positions, POSITIONS)
         _choice(self.name, "along", self.along, ("token", "layer"))
+        if self.top_k is not None:
+            check_whole(self.name, "top_k", self.top_k, 1)
         object.__setattr__(self, "schedule", _schedule(self.name, self.schedule))
         if (self.gate is None) == (self.join == "gate"):
             raise InputError(f'{self.name} join="{self.join}" gate={self.gate!r}: a gate from 0 to 1 goes with join="gate"')
@@ -105,10 +111,11 @@ class Attend(Edit):
         self._check_fit(scene.call, *told)
         call, key, value = self._reconciled(scene.call, *self._placed(ready, scene, *told))
         call, key = self._turned(ready, scene, call, key)
+        names, closed = tuple(ready.source.names), ~self._readers(scene)[None, :, :, None].expand(-1, -1, -1, key.shape[2])
+        if self.top_k is not None and self.top_k < key.shape[2]:
+            closed = closed | ~strongest(call, key, self.top_k)
         batch = len(call.key)
         parts = [torch.cat([own, new.expand(batch, -1, -1, -1)], 2) for own, new in ((call.key, key), (call.value, value))]
-        names = tuple(ready.source.names)
-        closed = ~self._readers(scene)[None, :, :, None].expand(-1, -1, -1, len(names))
         cut = _beside(call.cut, closed, call.key.shape[2])
         outside = Outside(names, *self._factors(call), source=self, turned=self._is_plain(ready))
         return replace(call, key=parts[0], value=parts[1], outside=(*call.outside, outside), cut=cut)
@@ -220,6 +227,24 @@ class AddHead(Attend):
     def _factors(self, call: AttentionCall) -> tuple[Tensor, Tensor]:
         gain = self._per_head(self.gain, call)
         return torch.ones_like(gain), gain
+
+
+ENTRIES = 1 << 24
+"""Scores that are looked through at once."""
+
+
+def strongest(
+    call: AttentionCall, key: Float[Tensor, "#batch kv_head sender d_head"], count: int
+) -> Bool[Tensor, "batch head query sender"]:
+    """For each reader and head, which of a source's keys have the largest scores; exact, in blocks of readers."""
+    batch, heads, queries, _ = call.query.shape
+    chosen = torch.zeros(batch, heads, queries, key.shape[2], dtype=torch.bool, device=key.device)
+    rows = max(1, ENTRIES // (batch * heads * key.shape[2]))
+    columns = key.transpose(-1, -2) * call.scale
+    for start in range(0, queries, rows):
+        scores = per_group(call.query[:, :, start : start + rows], columns)
+        chosen[:, :, start : start + rows].scatter_(-1, scores.topk(count, dim=-1).indices, True)
+    return chosen
 
 
 def _beside(cut: Tensor | None, closed: Tensor, keys: int) -> Tensor | None:

@@ -91,6 +91,8 @@ class Edit:
     """Whether it asks what the attention module was given (`Scene.arguments`)."""
     by_place: ClassVar[bool] = True
     """Whether what it cuts depends on positions and texts alone, so that layers of one pass can share it."""
+    signs: ClassVar[bool] = False
+    """Whether it means the same where weights are signed and no shares of a row (linear attention)."""
     further: ClassVar[frozenset[str]] = frozenset()
     """Arguments of its own that are addresses too."""
 
@@ -154,6 +156,10 @@ class Edit:
     def changes(self, scene: Scene) -> AttentionCall | None:
         """The call with other queries, keys or values, or with keys appended; None where the edit leaves them."""
         return None
+
+    def takes_signs(self) -> bool:
+        """Whether this edit means something where weights are signed: those of its kind, unless it says otherwise."""
+        return self.signs
 
     def asks_positions(self) -> bool:
         """Whether it matters where readers and senders stand."""

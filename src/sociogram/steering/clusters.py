@@ -27,6 +27,7 @@ class Clusters(Edit):
     """
 
     name: ClassVar[str] = "clusters"
+    signs: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
     by_place: ClassVar[bool] = False
     count: int

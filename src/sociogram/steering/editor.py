@@ -65,6 +65,8 @@ class PlanEditor:
         acts = self.plan.acts.get(call.name)
         if not acts:
             return call
+        if call.linear:
+            _check_signs(acts)
         for act in acts:
             if type(act.edit).cuts is not Edit.cuts:
                 call = self._cut(act, call)
@@ -183,6 +185,17 @@ class PlanEditor:
         own = difference[..., : call.keys]
         self.tally.add(act, count, (own != 0).sum((0, 2, 3)), own.abs().sum((0, 2, 3)))
         return after, silent
+
+
+def _check_signs(acts: list[Act]) -> None:
+    """Refuse edits of a softmax where there is none."""
+    for act in acts:
+        if not act.edit.takes_signs():
+            raise InputError(
+                f"`{act.edit}`: layer {act.layer} is linear attention, whose weights are signed and no shares of a row. What "
+                "acts there: cut, mute, scale_head, swap, freeze, mean_ablate, rules of topology, and with policy='leave' "
+                "set_weight and scale_edges"
+            )
 
 
 def hiding(call: AttentionCall, cut: Tensor) -> AttentionCall:

@@ -21,10 +21,12 @@ POLICIES = ("renormalise", "leave", "to_first", "to_sink")
 class Cut(Edit):
     """Take edges away before the softmax, so that what is left of each row sums to 1 by itself.
 
-    A reader that loses all its edges hears nothing (a row of zeros), as in torch's own attention.
+    A reader that loses all its edges hears nothing (a row of zeros), as in torch's own attention. In linear attention, which has
+    no softmax, the other weights stay as they are.
     """
 
     name: ClassVar[str] = "cut"
+    signs: ClassVar[bool] = True
 
     def cuts(self, scene: Scene) -> Tensor:
         """All that is wanted."""
@@ -51,6 +53,10 @@ class SetWeight(Edit):
             raise InputError(f"set_weight value={self.value}: an attention weight lies between 0 and 1")
         _policy("set_weight", self.policy)
 
+    def takes_signs(self) -> bool:
+        """Where the rest of the row is left alone."""
+        return self.policy == "leave"
+
     def reweighs(self) -> bool:
         """Always."""
         return True
@@ -74,6 +80,10 @@ class ScaleEdges(Edit):
         if self.factor < 0:
             raise InputError(f"scale_edges factor={self.factor}: a weight cannot become negative")
         _policy("scale_edges", self.policy)
+
+    def takes_signs(self) -> bool:
+        """Where the rest of the row is left alone."""
+        return self.policy == "leave"
 
     def reweighs(self) -> bool:
         """Always, a factor of 1 included: the identity must be seen to land."""
@@ -126,6 +136,7 @@ class ScaleHead(Edit):
     """Make what heads tell louder or quieter: every message times `factor`, rows left as they come out."""
 
     name: ClassVar[str] = "scale_head"
+    signs: ClassVar[bool] = True
     whole: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
     factor: float
@@ -148,6 +159,7 @@ class Mute(Edit):
     """Silence heads: what they tell (to the addressed readers) becomes zero."""
 
     name: ClassVar[str] = "mute"
+    signs: ClassVar[bool] = True
     whole: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
 

@@ -33,6 +33,7 @@ class Freeze(Edit):
     """
 
     name: ClassVar[str] = "freeze"
+    signs: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = _HEADS
     source: Any
     source_layer: int | None = None
@@ -108,6 +109,7 @@ class Swap(Edit):
     """
 
     name: ClassVar[str] = "swap"
+    signs: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = _HEADS
     other: int
     what: Literal["pattern", "values", "both"] = "pattern"

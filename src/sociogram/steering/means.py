@@ -33,6 +33,7 @@ class MeanAblate(Edit):
     """
 
     name: ClassVar[str] = "mean_ablate"
+    signs: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
     reference: Any
 

@@ -169,6 +169,7 @@ class _Idle(Edit):
     """Takes the path of a cut, and cuts nothing."""
 
     name: ClassVar[str] = "idle"
+    signs: ClassVar[bool] = True
 
     def cuts(self, scene: Scene) -> Tensor:
         """None of what is wanted."""

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Source(Protocol):
-    """Keys and values that are not the prompt's own, with the names and positions of their tokens. A `Past` is one."""
+    """Keys and values that are not the prompt's own, with the names and positions of their tokens. A `Past` is one.
+
+    What has `heard_by(model) -> Source` gives the source to listen to itself, when somebody begins to (a memory does).
+    """
 
     @property
     def names(self) -> list[str]:
@@ -92,9 +95,14 @@ def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> 
         return RecordingSource(given, given.anatomy if given.model is model else model.anatomy, stack)
     if isinstance(given, str | PathLike):
         return _loaded(Path(given), model, stack)
+    if hasattr(given, "heard_by"):
+        given = given.heard_by(model)
     if isinstance(given, Source):
         return given
-    raise InputError(f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, or the path of a saved one")
+    raise InputError(
+        f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, or the path of a saved past or "
+        "recording"
+    )
 
 
 def _loaded(path: Path, model: Model, stack: str | None) -> Source:

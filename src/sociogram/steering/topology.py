@@ -22,6 +22,7 @@ class Topology(Edit, ABC):
     """
 
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "head", "query"))
+    signs: ClassVar[bool] = True
 
     @abstractmethod
     def keeps(self, query: Tensor, key: Tensor) -> Bool[Tensor, "query key"]:

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 import sociogram as sg
+from sociogram.core.files import whole
 from sociogram.studio.contents import VIEWS, contents, is_streamed
 
 SEVERAL_VIEWS = 256
@@ -172,19 +173,8 @@ def _hash(text: str) -> str:
 
 
 def _write(path: Path, page: str) -> None:
-    import os
-    import tempfile
-
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with whole(path) as part:
+            part.write_text(page, encoding="utf-8")
     except OSError as error:
         raise sg.InputError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
-    except OSError as error:
-        raise sg.InputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        Path(draft).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sociogram.core.errors import InputError
+from sociogram.core.errors import InputError, RecordingError
 
 CROSS, OUTSIDE = "_cross", "_outside"
 """What a node of the tree is called after its stack: messages from another sequence of the model, or from outside (edits)."""
@@ -23,6 +23,22 @@ def own_stack(name: str) -> str:
 def is_own(name: str) -> bool:
     """Whether the readers of a node hear their own stack's tokens in it."""
     return own_stack(name) == name
+
+
+def listens(dataset: xr.Dataset, index: int) -> bool:
+    """Whether the tokens of a node heard anything in a layer: layers (or whole stacks) may hear another sequence alone."""
+    return "attention_out" in dataset and not bool(dataset["attention_out"].isel(layer=index).isnull().all())
+
+
+def no_messages(tree: xr.DataTree, stack: str, what: str) -> RecordingError:
+    """The error of a question about a node in which nobody heard anybody; `what` was to be made of the messages."""
+    elsewhere = [name for name in (stack + CROSS, stack + OUTSIDE) if name in tree.children]
+    if elsewhere:
+        return RecordingError(
+            f"no layer of {stack!r} has messages to {what}: its tokens do not hear each other; what they hear from another "
+            f"sequence is {' and '.join(map(repr, elsewhere))}, rec.edges(stack={elsewhere[0]!r})"
+        )
+    return RecordingError(f"no layer of {stack!r} has messages to {what}: all are opaque or unsupported")
 
 
 def tensor(array: xr.DataArray) -> Tensor:

@@ -49,10 +49,10 @@ class Messages:
         """Norm of every message (Kobayashi et al. 2020). With a gate per channel each reader needs its own value norms."""
         if self.gate is None:
             sizes = self.sizes if self.sizes is not None else (self.value @ self.matrix).norm(dim=-1)
-            return self._scaled(self.weights * sizes[:, None, :])
+            return self._scaled((self.weights * sizes[:, None, :]).abs_())
         factor = gram_factor(self.matrix).to(self.value.dtype)
         gated = [((self.value * self.gate[:, q, None]) @ factor).norm(dim=-1) for q in range(self.weights.shape[1])]
-        return self._scaled(self.weights * torch.stack(gated, 1))
+        return self._scaled((self.weights * torch.stack(gated, 1)).abs_())
 
     def _scaled(self, numbers: Float[Tensor, "head query key"]) -> Float[Tensor, "head query key"]:
         return numbers if self.scale is None else numbers * self.scale.abs()[:, None]

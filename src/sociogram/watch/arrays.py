@@ -223,6 +223,10 @@ class Arrays:
                 "this recording was streamed: nothing of the size tokens x tokens is in it. rec.dense(queries=...) computes the "
                 'weights of a few readers; keep="default" keeps all of them'
             )
+        if name not in dataset and name in self.tree.attrs["kept"]:
+            cross = [repr(one) for one in self.stacks if one.endswith(CROSS)]
+            where = f"; what tokens hear from another sequence is in {' and '.join(cross)}" if cross else ""
+            raise RecordingError(f"this stack has no {name}: its tokens do not hear each other{where}")
         if name not in dataset:
             raise RecordingError(
                 f'{name} was not kept: record again with keep="default" or with {name!r} among the names in keep'

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-import xarray as xr
 from torch import Tensor
 
 from sociogram.core.errors import AccountError, RecordingError
 from sociogram.models.verify import TOLERANCE, move_size, relative_error, within
-from sociogram.watch.access import CROSS, OUTSIDE, is_own, tensor
+from sociogram.watch.access import CROSS, OUTSIDE, is_own, listens, tensor
 from sociogram.watch.recording import Recording
 
 if TYPE_CHECKING:
@@ -124,19 +123,13 @@ def _messages(rec: Recording, stack: str, index: int, status: str) -> tuple[list
     if status != "closed":
         return parts, worst
     for name in (stack, stack + CROSS, stack + OUTSIDE):
-        if name not in rec.stacks or not _listens(rec.stack(name), index):
+        if name not in rec.stacks or not listens(rec.stack(name), index):
             continue
         messages = rec.messages(index, stack=name)
         total = messages.mixed() + messages.bias
         worst = max(worst, relative_error((total - messages.out).norm(dim=-1), messages.branch.norm(dim=-1)))
         parts.append(total)
     return parts, worst
-
-
-def _listens(dataset: xr.Dataset, index: int) -> bool:
-    if "attention_out" not in dataset:
-        return False
-    return not bool(dataset["attention_out"].isel(layer=index).isnull().all())
 
 
 def _gap(stack: str, index: int, relative: float, branch: float, absolute: float) -> AccountError:

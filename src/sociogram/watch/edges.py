@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sociogram.core.errors import InputError, RecordingError
-from sociogram.watch.access import is_own
+from sociogram.core.errors import InputError
+from sociogram.watch.access import is_own, listens, no_messages
 from sociogram.watch.account import Messages
 from sociogram.watch.few import Few, is_streamed
 
@@ -82,7 +82,7 @@ def edges(
         return _finished(*by_words(asked, top), asked, top)
     found = [asked.strongest(i, top) for i in asked.layers()]
     if not found:
-        raise RecordingError(f"no layer of {stack!r} has messages to show: all are opaque or unsupported")
+        raise no_messages(rec.tree, stack, "show")
     sizes = torch.cat([size for _, size, _, _ in found])
     order = torch.argsort(sizes, descending=True, stable=True)
     order = order if top is None else order[:top]
@@ -197,7 +197,9 @@ class EdgeNumbers:
         data = self.rec.stack(self.stack)
         if is_streamed(data):
             return bool((data["top_key"].isel(layer=index) >= 0).any())
-        return not bool(self.rec.need(data, "attention_out").isel(layer=index, query=0).isnull().all())
+        if "attention_out" not in self.rec.tree.attrs["kept"]:
+            self.rec.need(data, "attention_out")
+        return listens(data, index)
 
     def sizes(self, weight: str, messages: Messages) -> Tensor:
         """One weight of every edge of a layer, `[head, query, key]`."""

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sociogram.watch.access import CROSS, OUTSIDE, tensor
+from sociogram.watch.access import CROSS, OUTSIDE, listens, tensor
 from sociogram.watch.audit import stream
 from sociogram.watch.few import branch_out, entry_move, few_of, hears, is_rounded, is_streamed
 from sociogram.watch.streamed import KINDS
@@ -86,7 +86,7 @@ def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor |
     if is_streamed(rec.dataset):
         return _heard_by_few(rec, index, rest)
     heard: dict[str, Tensor | None] = {}
-    if "attention_out" in rec.dataset:  # a stack may listen to another sequence alone
+    if listens(rec.dataset, index):
         messages = rec.messages(index)
         norms = messages.norms()
         own = torch.diagonal(norms, dim1=1, dim2=2).sum(0)
@@ -99,7 +99,7 @@ def _heard(rec: Recording, index: int, rest: list[Tensor]) -> dict[str, Tensor |
         }
     for column, suffix in BESIDE.items():
         name = rec.main + suffix
-        if name in rec.stacks and not bool(rec.stack(name)["attention_out"].isel(layer=index).isnull().all()):
+        if name in rec.stacks and listens(rec.stack(name), index):
             other = rec.messages(index, stack=name)
             heard[column] = other.mixed()
             rest.append(other.bias)

@@ -82,6 +82,23 @@ def masked_cells(sheet: Sheet, data: xr.Dataset, place: int, keys: list[int]) ->
     sheet.step("Bias and mask", "masked tokens are left out: their score is minus infinity", names)
 
 
+def divided_cells(sheet: Sheet, keys: list[int]) -> None:
+    """The weights of linear attention: scaled products over how many tokens may be heard."""
+    count = float(len(keys))
+    sheet.step("Tokens heard", "what the products are divided by", [sheet.add("count", count, "how many tokens may be heard")])
+    cells = [
+        sheet.add(f"weight[{i}]", _number(sheet, f"scaled[{i}]") / count, f"scaled[{i}] / count", (f"scaled[{i}]", "count"))
+        for i in keys
+    ]
+    sheet.step("Weights", "linear attention: signed, and without a softmax, so that they sum to nothing in particular", cells)
+
+
+def _number(sheet: Sheet, name: str) -> float:
+    value = sheet.cells[name].value
+    assert isinstance(value, float)
+    return value
+
+
 def softmax_cells(sheet: Sheet, rec: Recording, layer: int, head: int, place: int, keys: list[int]) -> None:
     """Exponentials, their sum, and the weights."""
     scores = np.array([sheet.cells[f"score[{i}]"].value for i in keys], dtype=np.float64)

@@ -13,7 +13,8 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sociogram.core.errors import InputError, RecordingError
+from sociogram.core.errors import InputError
+from sociogram.watch.access import no_messages
 from sociogram.watch.account import Messages
 from sociogram.watch.edges import COLUMNS, WEIGHTS, EdgeNumbers
 from sociogram.watch.few import Few, is_streamed
@@ -82,7 +83,7 @@ def select(
     numbers = EdgeNumbers(rec, rec.main, toward)
     layers = list(numbers.layers())
     if not layers:
-        raise RecordingError(f"no layer of {rec.main!r} has messages to show: all are opaque or unsupported")
+        raise no_messages(rec.tree, rec.main, "show")
     quota = None if _count(rec, layers) <= budget else budget // (len(chosen) * len(layers))
     build = _Builder(rec, numbers, chosen, quota, per_reader)
     for index in layers:

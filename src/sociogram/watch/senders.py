@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from sociogram.watch.access import listens
 from sociogram.watch.few import is_streamed
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def senders(rec: Recording) -> pd.DataFrame:
     attention: torch.Tensor | None = None
     readable = None
     for layer, status in enumerate(rec.dataset["status"].values):
-        if str(status) != "closed" or bool(rec.dataset["attention_out"].isel(layer=layer, query=0).isnull().all()):
+        if str(status) != "closed" or not listens(rec.dataset, layer):
             continue
         messages = rec.messages(layer)
         others = ~torch.eye(*messages.weights.shape[1:], dtype=torch.bool)

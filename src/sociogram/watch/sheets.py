@@ -40,7 +40,7 @@ def key_of(name: str) -> int | None:
 def strongest(sheet: Worksheet, count: int | None) -> set[int]:
     """The tokens with the largest weights."""
     weights = {key: float(c.value) for n, c in sheet.cells.items() if n.startswith("weight[") and (key := key_of(n)) is not None}
-    order = sorted(weights, key=lambda key: -weights[key])
+    order = sorted(weights, key=lambda key: -abs(weights[key]))
     return set(order if count is None else order[:count])
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.anatomy import Heard
 from sociogram.models.attention import AttentionCall, masked_scores, mix, totals
 from sociogram.models.branch import effective_matrix
@@ -72,6 +73,11 @@ class Streamer:
         self, stack: str, step: Heard, call: AttentionCall, way: Callable[..., tuple[Tensor, Streamed]]
     ) -> tuple[Tensor, Streamed]:
         """One sequence after the other, joined."""
+        if call.linear:
+            raise UnsupportedModelError(
+                f'keep="stream": {call.path} is linear attention, whose weights are signed and no shares of a row, and streamed '
+                'recordings keep shares of rows. Record with keep="default".'
+            )
         by = "attention" if step.gated else self.wanted.by
         wanted = replace(self.wanted, by=by)
         sizes = self._sizes(step, call)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sociogram.core.errors import RecordingError
-from sociogram.watch.access import check_index
+from sociogram.watch.access import check_index, no_messages
 from sociogram.watch.edges import COLUMNS, EdgeNumbers
 from sociogram.watch.few import Few, few_of
 
@@ -50,7 +50,7 @@ def streamed_edges(
     only = None if layer is None else rec.layer(layer, stack=stack)
     found = [_layer(rec, i, stack, weight, numbers, asked, top) for i in numbers.layers(only)]
     if not found:
-        raise RecordingError(f"no layer of {stack!r} has messages to show: all are opaque or unsupported")
+        raise no_messages(rec.tree, stack, "show")
     order = torch.argsort(torch.cat([one.sizes for one in found]), descending=True, stable=True)
     order = order if top is None else order[:top]
     table = _table(found, order, numbers)

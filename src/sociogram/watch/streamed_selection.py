@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sociogram.core.errors import RecordingError
+from sociogram.watch.access import no_messages
 from sociogram.watch.edges import EdgeNumbers
 from sociogram.watch.few import Few, few_of
 from sociogram.watch.selection import Choice, Selection
@@ -36,7 +37,7 @@ def select_few(rec: Recording, weights: tuple[str, ...], budget: int, per_reader
     numbers = EdgeNumbers(rec, rec.main)
     layers = list(numbers.layers())
     if not layers:
-        raise RecordingError(f"no layer of {rec.main!r} has messages to show: all are opaque or unsupported")
+        raise no_messages(rec.tree, rec.main, "show")
     kept = int((rec.dataset["top_key"].values >= 0).sum())
     build = _Builder(rec, numbers, weights, None if kept <= budget else budget // (len(weights) * len(layers)), per_reader)
     for index in layers:

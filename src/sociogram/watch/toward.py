@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError, RecordingError
 from sociogram.models.head import logit_direction
-from sociogram.watch.access import CROSS, OUTSIDE, tensor
+from sociogram.watch.access import CROSS, OUTSIDE, listens, tensor
 
 if TYPE_CHECKING:
     from sociogram.models.model import Model
@@ -129,7 +129,7 @@ def _entries(rec: Recording, index: int, place: int) -> list[tuple[str, Tensor]]
     dataset = rec.dataset.isel(layer=index)
     found: list[tuple[str, Tensor]] = []
     for stack in (rec.main, rec.main + CROSS, rec.main + OUTSIDE):
-        if stack in rec.stacks and not bool(rec.stack(stack)["attention_out"].isel(layer=index).isnull().all()):
+        if stack in rec.stacks and listens(rec.stack(stack), index):
             messages = rec.messages(index, stack=stack)
             found += [("messages", messages.mixed()[place]), ("bias", messages.bias[place])]
     for name in ("mlp_out", "rescaling", "opaque", "edited"):

@@ -13,7 +13,7 @@ from sociogram.core.errors import RecordingError
 from sociogram.watch.access import check_index
 from sociogram.watch.audit import stream
 from sociogram.watch.cells import Cell, Number, Sheet, Step
-from sociogram.watch.scores import is_steered, masked_cells, score_cells, softmax_cells, used_cells
+from sociogram.watch.scores import divided_cells, is_steered, masked_cells, score_cells, softmax_cells, used_cells
 
 if TYPE_CHECKING:
     from sociogram.watch.account import Messages
@@ -102,6 +102,8 @@ def worksheet(rec: Recording, layer: int, head: int, query: Address) -> Workshee
     keys = score_cells(sheet, rec, index, number, place)
     if is_steered(rec):
         used_cells(sheet, rec, index, number, place, keys)
+    elif bool(rec.dataset["lse"].isel(layer=index, head=number, query=place).isnull()):  # no softmax: linear attention
+        divided_cells(sheet, keys)
     else:
         masked_cells(sheet, rec.dataset.isel(layer=index, head=number), place, keys)
         softmax_cells(sheet, rec, index, number, place, keys)

@@ -25,7 +25,7 @@ export function edgeRow(run: Run, edge: number): EdgeRow {
     edge, layer: at("layer"), head: at("head"), query: at("query"), key: at("key"), attention, message,
     contribution: at("contribution"), pull: at("pull"),
     toward: run.has("edge/toward") ? at("toward") : null,
-    value: attention > 0 ? message / attention : NaN,
+    value: attention === 0 ? NaN : message / Math.abs(attention),
   }; // prettier-ignore
 }
 

@@ -1,0 +1,4 @@
+"""Stored representations to attend to: passages with their keys and values in a folder, found by meaning, heard like any source.
+
+What runs a model or changes a pass is elsewhere (`watch`, `steering`); here is what is kept, and how it is found again.
+"""

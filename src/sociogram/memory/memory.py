@@ -1,0 +1,244 @@
+"""A memory: stored passages that a model can listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from sociogram.core.address import Given
+from sociogram.core.errors import InputError
+from sociogram.memory.collection import Collection, listed, told_table
+from sociogram.memory.meaning import meanings
+from sociogram.memory.passages import Passage, passage_of
+from sociogram.memory.store import MEANINGS, PASSAGES, Store, numbers, vectors
+from sociogram.models.model import Model
+from sociogram.watch.provenance import described, foreign
+
+if TYPE_CHECKING:
+    from sociogram.models.inputs import Promptable
+    from sociogram.steering.past import Past
+    from sociogram.watch.recording import Recording
+
+
+@final
+class Memory:
+    """Passages with the keys and values that one model made of them, in a folder that lasts.
+
+    A memory, or a collection of some of its passages, is a source to listen to: `edits.attend(source=memory, top_k=8)`. It holds
+    the keys and values of one model's layers, all of them or those named when the first passage was added; a memory of another
+    model is refused. Any number of processes may read while one writes; a passage is there as a whole or not at all, also after
+    `kill -9`.
+
+    Misleads: a passage's keys and values were made without the prompt and without the other passages; what hears them never met
+    that in training. `top_k` and a gate keep a large memory from drowning the prompt.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        """Open a memory, or make an empty one.
+
+        Raises:
+            InputError: the folder holds something else, or cannot be made.
+            MissingExtraError: LanceDB is not installed (`pip install 'sociogram[memory]'`).
+        """
+        self._store = Store(Path(path))
+
+    def add(
+        self,
+        what: Promptable | Past | Recording,
+        *,
+        model: Model | None = None,
+        layers: Given = None,
+        origin: str = "",
+        text: str | None = None,
+    ) -> str:
+        """Store a passage.
+
+        Args:
+            what: a text (or token ids), which `model` reads now; a `Past`; or a recording with `keep="qkv"`.
+            model: who reads a text.
+            layers: whose keys and values are kept; all when left out. The same for all passages of a memory.
+            origin: where it comes from, in your words.
+            text: what it is called, where that is not the text of its tokens.
+
+        Returns:
+            Its id.
+
+        Raises:
+            InputError: what cannot be read; another model or other layers than the memory's; a folder that cannot be written to.
+            UnsupportedModelError: a model without a cache of keys and values (give a recording).
+        """
+        reader, passage = passage_of(what, model, layers, origin, text)
+        with self._store.writing():
+            self._agree(reader, passage)
+            for number, (key, value) in enumerate(passage.told.values()):
+                self._store.add(told_table(number), _rows(passage.id, key, value))
+            self._store.add(PASSAGES, _row(passage))
+        return passage.id
+
+    def remove(self, *ids: str) -> None:
+        """Take passages away.
+
+        Raises:
+            InputError: no passage of this id.
+        """
+        self._known(ids)
+        with self._store.writing():
+            self._store.remove(ids)
+
+    @property
+    def passages(self) -> pd.DataFrame:
+        """Columns `id, text, origin, made, tokens` (how many), in the order in which they were added."""
+        table = listed(self._store, None)
+        return table.assign(tokens=[len(tokens) for tokens in table["tokens"]])[["id", "text", "origin", "made", "tokens"]]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Passages, tokens, attention calls kept, keys in all, bytes on disk, and the model."""
+        table, about = self.passages, self._store.about
+        calls, tokens = len(about.get("calls", [])), int(table["tokens"].sum())
+        heads = sum(heads for *_, heads in about.get("calls", []))
+        return {
+            "passages": len(table),
+            "tokens": tokens,
+            "calls": calls,
+            "keys": tokens * heads,
+            "bytes": sum(file.stat().st_size for file in self._store.folder.rglob("*") if file.is_file()),
+            "model": about.get("model", ""),
+        }
+
+    def search(self, query: str, *, top: int = 5) -> pd.DataFrame:
+        """The passages nearest in meaning: cosine of sentence embeddings (MiniLM, all-MiniLM-L6-v2).
+
+        Returns:
+            `id, text, origin, cosine`, nearest first.
+
+        Raises:
+            InputError: nothing to look for, or `top` is no number from 1 up.
+            ModelNotFoundError: the sentence model cannot be had.
+
+        Misleads: the sentence model reads the first 256 tokens of a passage.
+        """
+        if not isinstance(query, str) or not query.strip():
+            raise InputError(f"memory.search({query!r}): give a text to look for")
+        if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+            raise InputError(f"memory.search(top={top!r}): a whole number from 1 up")
+        self._understand()
+        table, known = listed(self._store, None), self._store.rows(MEANINGS)
+        if known is None or table.empty:
+            return pd.DataFrame(columns=["id", "text", "origin", "cosine"])
+        places = {one: place for place, one in enumerate(known.column("passage").to_pylist())}
+        rows = numbers(known.column("vector"))[[places[one] for one in table["id"] if one in places]]
+        table = table[table["id"].isin(places)].assign(cosine=rows @ meanings([query])[0])
+        return table.nlargest(top, "cosine", keep="all").head(top)[["id", "text", "origin", "cosine"]].reset_index(drop=True)
+
+    def collection(self, query: str | Sequence[str], *, top: int = 5) -> Collection:
+        """Some of its passages as a source of its own: those nearest in meaning to a text, or those of these ids.
+
+        Raises:
+            InputError: as `search`; no passage of an id; none at all.
+        """
+        ids = self.search(query, top=top)["id"].tolist() if isinstance(query, str) else list(query)
+        self._known(ids)
+        if not ids:
+            raise InputError(f"memory.collection({query!r}): there is no passage to collect")
+        return Collection(self._store, listed(self._store, ids), check=self._check)
+
+    def heard_by(self, model: Model) -> Collection:
+        """All passages as they are now, as a source for this model: what `edits.attend(source=memory)` listens to.
+
+        Raises:
+            InputError: an empty memory, or one of another model, with what tells them apart.
+        """
+        self._check(model)
+        return Collection(self._store, listed(self._store, None))
+
+    def _check(self, model: Model) -> None:
+        about = self._store.about
+        if not about or self.passages.empty:
+            raise InputError(f"{self!r} is empty: add a passage before anybody listens to it")
+        if other := foreign(about, model):
+            what, there, here = other
+            raise InputError(
+                f"{self._store.folder} is a memory of {about.get('model')} ({what} {there}), and {model.name} ({what} {here}) "
+                "listens: its keys mean nothing there. Make one with this model"
+            )
+
+    def _known(self, ids: Sequence[str]) -> None:
+        there = set(listed(self._store, None)["id"])
+        if missing := [one for one in ids if one not in there]:
+            raise InputError(f"no passage {missing[0]!r} in {self._store.folder}: memory.passages lists those there are")
+
+    def _agree(self, model: Model, passage: Passage) -> None:
+        """Note what the memory is of, or refuse what is of something else."""
+        calls = [[*name, int(told[0].shape[0])] for name, told in passage.told.items()]
+        about = self._store.about
+        if not about or self.passages.empty:
+            self._store.describe({**described(model), "calls": calls})
+            return
+        if other := foreign(about, model):
+            what, there, here = other
+            raise InputError(
+                f"{self._store.folder} is a memory of {about.get('model')} ({what} {there}), and this passage was read by "
+                f"{model.name} ({what} {here}): a memory holds the keys of one model. Make another memory for it"
+            )
+        if about["calls"] != calls:
+            raise InputError(
+                f"{self._store.folder} keeps {_layers_of(about['calls'])}, and this passage has {_layers_of(calls)}: give the "
+                "same layers= for all passages of a memory"
+            )
+
+    def _understand(self) -> None:
+        """Sentence embeddings of the passages that have none yet."""
+        import pyarrow as pa
+
+        known = self._store.rows(MEANINGS, ["passage"])
+        done = set() if known is None else set(known.column("passage").to_pylist())
+        table = listed(self._store, None)
+        new = table[~table["id"].isin(done)]
+        if new.empty:
+            return
+        found = meanings(new["text"].tolist())
+        with self._store.writing():
+            self._store.add(MEANINGS, pa.table({"passage": new["id"].tolist(), "vector": vectors(found)}))
+
+    def __len__(self) -> int:
+        """How many passages it holds."""
+        return len(self.passages)
+
+    def __repr__(self) -> str:
+        """Where, and how much."""
+        return f"Memory({str(self._store.folder)!r}: {len(self)} passages)"
+
+
+def _layers_of(calls: Sequence[Sequence[Any]]) -> str:
+    return f"{len(calls)} attention calls ({calls[0][0]} to {calls[-1][0]})"
+
+
+def _row(passage: Passage) -> Any:
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "id": [passage.id],
+            "text": [passage.text],
+            "origin": [passage.origin],
+            "made": [datetime.now(UTC).isoformat(timespec="microseconds")],
+            "tokens": [list(passage.tokens)],
+            "positions": [passage.positions.tolist()],
+        }
+    )
+
+
+def _rows(id: str, key: Tensor, value: Tensor) -> Any:  # noqa: A002 - what it is
+    import pyarrow as pa
+
+    flat = [part.detach().cpu().float().transpose(0, 1).flatten(1).numpy() for part in (key, value)]
+    columns = {"passage": pa.array([id] * len(flat[0])), "place": pa.array(np.arange(len(flat[0]), dtype=np.int32))}
+    return pa.table({**columns, "key": vectors(flat[0]), "value": vectors(flat[1])})

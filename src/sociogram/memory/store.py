@@ -1,0 +1,157 @@
+"""Tables of a memory on disk: passages, what they tell at each attention call, and their meanings, in a LanceDB folder.
+
+A passage is there from the moment on at which its row in `passages` is: what it tells is written before, and what an interrupted
+writer left behind is taken away by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from sociogram.core.errors import InputError, MissingExtraError
+from sociogram.core.files import whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+"""Of the folder's layout."""
+PASSAGES, MEANINGS, ABOUT, LOCK = "passages", "meanings", "memory.json", "writer.lock"
+PATIENCE = 60.0
+"""Seconds that a writer waits for another one."""
+
+
+class Store:
+    """The tables in one folder. Any number of readers, one writer at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder, or make one.
+
+        Raises:
+            InputError: the folder holds something else, or cannot be made.
+            MissingExtraError: LanceDB is not installed.
+        """
+        self.folder = folder
+        self.database = _connected(folder)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the memory is of: empty until something was added."""
+        file = self.folder / ABOUT
+        if not file.is_file():
+            return {}
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))
+            written = about["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file} cannot be read ({error}): this folder is no memory, or a broken one") from error
+        if written != FORMAT:
+            raise InputError(f"{self.folder} is a memory of format {written}, and this version of Sociogram reads {FORMAT}")
+        return dict(about)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Inside, nobody else writes; first, what an interrupted writer left is taken away.
+
+        Raises:
+            InputError: another writer does not come to an end, or the folder cannot be written to.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder / LOCK, timeout=PATIENCE):
+                self._tidy()
+                yield
+        except Timeout as error:
+            raise InputError(
+                f"{self.folder} is being written to by another process for more than {PATIENCE:.0f} s: wait until it has ended"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{self.folder} cannot be written to: {error.strerror or error}") from error
+
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Note what the memory is of."""
+        with whole(self.folder / ABOUT) as part:
+            part.write_text(json.dumps({"format": FORMAT, **about}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def names(self) -> set[str]:
+        """Which tables there are."""
+        return {str(name) for name in self.database.list_tables().tables}
+
+    def add(self, table: str, rows: pa.Table) -> None:
+        """Append rows to a table, which is made where there is none: one step, that is done or not."""
+        if table in self.names():
+            self.database.open_table(table).add(rows)
+        else:
+            self.database.create_table(table, data=rows)
+
+    def rows(self, table: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table | None:
+        """A table's rows; None where there is no such table."""
+        if table not in self.names():
+            return None
+        found = self.database.open_table(table).search()
+        found = found if where is None else found.where(where)
+        found = found if columns is None else found.select(list(columns))
+        return found.to_arrow()
+
+    def version(self, table: str) -> int:
+        """Which state of a table this is; it grows with each change."""
+        return int(self.database.open_table(table).version) if table in self.names() else 0
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take passages away, their row in `passages` first, so that nobody sees a half one."""
+        for table in (PASSAGES, *sorted(self.names() - {PASSAGES})):
+            if table in self.names():
+                self.database.open_table(table).delete(f"{_key(table)} IN ({_quoted(ids)})")
+
+    def _tidy(self) -> None:
+        """Take away what belongs to no passage."""
+        known = self.rows(PASSAGES, ["id"])
+        ids = [] if known is None else known.column("id").to_pylist()
+        for table in sorted(self.names() - {PASSAGES}):
+            self.database.open_table(table).delete(f"passage NOT IN ({_quoted(ids)})" if ids else "true")
+
+
+def _key(table: str) -> str:
+    return "id" if table == PASSAGES else "passage"
+
+
+def _quoted(ids: Sequence[str]) -> str:
+    """Ids are ours: hexadecimal, nothing to escape."""
+    return ", ".join(f"'{one}'" for one in ids)
+
+
+def _connected(folder: Path) -> Any:
+    try:
+        import lancedb
+    except ImportError as error:
+        raise MissingExtraError("a memory needs LanceDB: pip install 'sociogram[memory]'") from error
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; a memory is a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
+        raise InputError(f"{folder} holds other things than a memory: name a new folder, or one that a memory was made in")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}") from error
+    return lancedb.connect(folder)
+
+
+def vectors(array: Float[np.ndarray, "row width"]) -> pa.FixedSizeListArray:
+    """Rows of numbers as a column."""
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(array).reshape(-1)), array.shape[1])
+
+
+def numbers(column: pa.ChunkedArray) -> Float[np.ndarray, "row width"]:
+    """A column as rows of numbers."""
+    joined = column.combine_chunks()
+    return np.asarray(joined.flatten().to_numpy(zero_copy_only=False)).reshape(len(joined), -1)

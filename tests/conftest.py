@@ -68,6 +68,7 @@ SHAPED = [
     "graphs.place",
     "graphs.positions",
     "graphs.spectrum",
+    "models.attending",
     "models.attention",
     "models.straight",
     "models.frozen",

@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sociogram.grow.config import KINDS, SocietyConfig
+    from sociogram.grow.config import SocietyConfig
     from sociogram.grow.evidence import Evidence, Regression
     from sociogram.grow.grown import Grown, open_grown, register
     from sociogram.grow.hearing import hears, reach
+    from sociogram.grow.kinds import KINDS
     from sociogram.grow.mixture import Mixture
     from sociogram.grow.scoring import score
     from sociogram.grow.senses import Senses
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from sociogram.grow.training import train
 
 _HOME = {
-    **dict.fromkeys(("KINDS", "SocietyConfig"), "config"),
+    "KINDS": "kinds",
+    "SocietyConfig": "config",
     "Society": "society",
     **dict.fromkeys(("hears", "reach"), "hearing"),
     "Task": "tasks",

@@ -14,8 +14,9 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from sociogram.core.errors import InputError
 from sociogram.grow import answers
 from sociogram.grow.attending import Rotary, Turn
-from sociogram.grow.config import ATTENDING, SocietyConfig
+from sociogram.grow.config import SocietyConfig
 from sociogram.grow.hearing import attention_mask as mask_of
+from sociogram.grow.kinds import ATTENDING
 from sociogram.grow.layers import Convolution, Council, Layer, RoutedLayer, council_mask, norm
 from sociogram.grow.passing import refuse_padding
 from sociogram.models.seam import IMPLEMENTATION

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sociogram.core.errors import UnsupportedModelError
-from sociogram.models.attention import AttentionCall, attend, mix, weights_of
+from sociogram.models.attending import attend
+from sociogram.models.attention import AttentionCall, mix, weights_of
 from sociogram.models.doors import Doors
 from sociogram.models.masks import LazyMask, lazy_mask
 from sociogram.models.straight import straight

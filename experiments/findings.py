@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from experiments import findings_society
 from sociogram.experiments import Study
 
 
@@ -105,4 +106,6 @@ _FINDINGS: dict[str, Callable[[Study], list[str]]] = {
     "collective-motion": _motion,
     "initialisation": _first_weights,
     "resolution": _resolution,
+    "emergence": findings_society.emergence,
+    "pooling": findings_society.pooling,
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from experiments import findings_society
 from sociogram.experiments import Study
 
 
@@ -123,4 +124,6 @@ _FINDINGS: dict[str, Callable[[Study], list[str]]] = {
     "initialisation": _first_weights,
     "resolution": _resolution,
     "generality": _generality,
+    "emergence": findings_society.emergence,
+    "pooling": findings_society.pooling,
 }

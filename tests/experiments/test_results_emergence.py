@@ -60,3 +60,29 @@ def test_one_layer_does_a_fixed_period_by_position(study: Study) -> None:
     assert (fixed["accuracy"] > 0.99).all()
     assert (fixed["prefix"] - fixed["elsewhere"]).abs().max() < 0.05
     assert (fixed["other_periods"] < 0.3).all()
+
+
+def test_whole_heads_are_a_coarse_cut(study: Study) -> None:
+    muted = study[experiment.MUTED]
+    assert muted[muted["layer"] == 1]["accuracy"].min() > 0.9, "others stand in"
+    left = study[experiment.NEEDED].set_index("change")["accuracy"]
+    assert left["control: mute others of layer 0"].min() < 0.5, "a control that costs much too"
+
+
+def test_the_heads_listen_to_fewer_and_further_tokens_and_the_rank_falls_first(study: Study) -> None:
+    heads = study[experiment.NETWORKS].set_index(["role", "when"]).loc["prefix-matching"]
+    assert heads.loc["after", "entropy"] < 0.5 * heads.loc["before", "entropy"]
+    assert heads.loc["after", "distance"] > heads.loc["before", "distance"] + 3
+    flock, half = study[experiment.FLOCK], study[experiment.HALF].set_index("seed")["accuracy_half"]
+    end = flock[(flock["layers"] == 2) & (flock["stop"] == 2) & (flock["tokens"] == "without first")]
+    rank = end.pivot_table(index="step", columns="seed", values="effective_rank")
+    assert (rank.min() + 3 < rank.iloc[[0, -1]].min()).all()
+    assert (rank.idxmin() < half).all()
+
+
+def test_at_another_rate_two_layers_find_another_way(study: Study) -> None:
+    tried = study[experiment.RATES]
+    right = tried[(tried["layers"] == 2) & (tried["accuracy"] > 0.9)]
+    other = right[right["beyond"] > right["prefix"]]
+    assert len(other)
+    assert set(other["rate"]).isdisjoint(right[right["prefix"] > right["beyond"]]["rate"]), "a matter of the rate"

@@ -65,3 +65,16 @@ def test_in_the_encoder_one_token_moves_all_others(study: Study) -> None:
 def test_the_mean_of_the_encoder_trained_on_means_finds_more(study: Study) -> None:
     found = study[experiment.FOUND].set_index(["weights", "read"])["found"]
     assert found["trained", "mean"] > found["trained", "cls"] > found["fresh", "cls"]
+    assert found["fresh", "mean"] >= found["fresh", "cls"], "some of it without any training: too few texts to say more"
+
+
+def test_the_median_text_s_first_token_moves_no_further_than_its_mean(study: Study) -> None:
+    real = study[experiment.REAL]
+    median = real[real["weights"] == "trained"].pivot(index="tokens", columns="read", values="median")
+    assert (median["cls"] < 1.1 * median["mean"]).all()
+
+
+def test_untrained_tokens_are_not_independent(study: Study) -> None:
+    table = study[experiment.MOVED]
+    untrained = table[(table["trained"] == "not") & (table["read"] == "mean") & (table["added"] == "neutral")]
+    assert (untrained["independent"] > 5).all()

@@ -74,11 +74,21 @@ def test_moving_targets_collapse_and_their_loss_is_a_trap() -> None:
     assert best["low"] > pairs + 0.05
     for distance in ("cosine", "mse", "mae"):
         held, moving, frozen = (table.loc[(distance, targets)] for targets in aims.TARGETS)
-        assert moving["loss"] < 0.1 * held["loss"]
-        assert moving["high"] < held["low"] - 0.1
-        assert moving["cosine"] > 0.9 > 0.3 > held["cosine"]
-        assert moving["rank"] < 0.2 * held["rank"]
+        assert moving["loss"] < 0.3 * held["loss"]
+        assert moving["high"] < held["low"] - 0.02
+        assert moving["cosine"] > 0.7 > 0.3 > held["cosine"]
+        assert moving["rank"] < 0.65 * held["rank"]
         assert abs(frozen["cosine"]) < 0.05
         assert best["low"] > held["high"]
     assert table.loc[("cosine", "held"), "low"] > pairs > letters
     assert table.loc[("cosine", "held"), "low"] > max(table.loc[(other, "held"), "high"] for other in ("mse", "mae"))
+
+
+def test_at_the_higher_rate_moving_targets_end_in_one_point() -> None:
+    """The better rate is the one that collapses less; at the other one (one seed) nothing is left."""
+    runs = committed("objective")[aims.RUNS]
+    gone = runs[(runs["targets"] == "moving") & (runs["rate"] == 0.01) & (runs["objective"] != "cross-entropy")]
+    assert len(gone) == 3
+    assert (gone["cosine"] > 0.9).all()
+    assert (gone["rank"] < 3).all()
+    assert (gone["accuracy"] < 0.15).all()

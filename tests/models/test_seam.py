@@ -14,7 +14,8 @@ from transformers import AutoModel, BertConfig, LlamaForCausalLM, MistralConfig,
 
 import sociogram as sg
 from sociogram.models.attention import AttentionCall
-from sociogram.models.seam import IMPLEMENTATION, unwatched, watching
+from sociogram.models.seam import unwatched, watching
+from sociogram.models.switching import IMPLEMENTATION
 from tests.models.conftest import tiny_llama
 
 

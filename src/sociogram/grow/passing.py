@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sociogram.core.errors import InputError, UnsupportedModelError
 from sociogram.grow.attending import Turn, apply_rotary_pos_emb, attend
 from sociogram.grow.config import SocietyConfig
-from sociogram.models.seam import IMPLEMENTATION
+from sociogram.models.switching import IMPLEMENTATION
 
 
 class Messenger(nn.Module):

@@ -19,7 +19,7 @@ from sociogram.grow.hearing import attention_mask as mask_of
 from sociogram.grow.kinds import ATTENDING
 from sociogram.grow.layers import Convolution, Council, Layer, RoutedLayer, council_mask, norm
 from sociogram.grow.passing import refuse_padding
-from sociogram.models.seam import IMPLEMENTATION
+from sociogram.models.switching import IMPLEMENTATION
 
 _PASSED_OVER = {"return_dict", "output_attentions", "output_hidden_states", "logits_to_keep", "cache_position"}
 """What transformers' own code hands to every model's forward, and no society needs."""

@@ -16,6 +16,7 @@ from sociogram.models.anatomy import Alone, Anatomy, Group, Heard, Layer, NormOp
 from sociogram.models.attention import AttentionCall, log_sum_exp, plain_channels
 from sociogram.models.branch import apply_ops, behind_norm, frozen_norm, scaled, with_grafts
 from sociogram.models.frozen import projection_matrix
+from sociogram.models.joining import joined
 from sociogram.models.run import GroupRun, HeardRun, LayerError, LayerRun, Told
 from sociogram.models.seam import Session, unwatched
 from sociogram.models.trace import Site, Trace, at_slot
@@ -219,7 +220,7 @@ class Reader:
         return self._originals.get(site, self._values[site]) if site.end == "out" else self._values[site]
 
     def _heard(self, step: Heard, as_tokens: Callable[[Tensor], Tensor]) -> HeardRun:
-        told = _join([self._told[name] for name in step.calls])
+        told = joined([self._told[name] for name in step.calls])
         taken = self._values[step.taken]
         module = self.model.get_submodule(step.projection)
         matrix, bias = projection_matrix(module, taken.shape[-1], taken)
@@ -261,33 +262,6 @@ def _as_tokens(value: Tensor, shape: torch.Size) -> Tensor:
 def _gate(taken: Tensor, mixed: Tensor) -> Tensor:
     """What the projection's input is, per channel, of the attention's output; 0 where there was nothing to gate."""
     return torch.where(mixed == 0, torch.zeros_like(mixed), taken / torch.where(mixed == 0, torch.ones_like(mixed), mixed))
-
-
-def _join(told: list[Told]) -> Told:
-    """Several calls whose outputs are joined along the tokens, as one: weights in blocks on the diagonal."""
-    if len(told) == 1:
-        return told[0]
-    weights, sinks, totals = ([getattr(t, n) for t in told] for n in ("weights", "sink", "log_sum_exp"))
-    return Told(
-        query=torch.cat([t.query for t in told], 2),
-        key=torch.cat([t.key for t in told], 2),
-        value=torch.cat([t.value for t in told], 2),
-        weights=None if any(w is None for w in weights) else _blocks([w for w in weights if w is not None]),
-        sink=None if any(s is None for s in sinks) else torch.cat([s for s in sinks if s is not None], -1),
-        mixed=torch.cat([t.mixed for t in told], 1),
-        scale=told[0].scale,
-        log_sum_exp=None if any(t is None for t in totals) else torch.cat(totals, -1),
-    )
-
-
-def _blocks(parts: list[Tensor]) -> Tensor:
-    queries, keys = sum(p.shape[-2] for p in parts), sum(p.shape[-1] for p in parts)
-    whole = parts[0].new_zeros((*parts[0].shape[:2], queries, keys))
-    row = column = 0
-    for part in parts:
-        whole[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
-        row, column = row + part.shape[-2], column + part.shape[-1]
-    return whole
 
 
 def _sites(layer: Layer) -> Iterator[Site]:

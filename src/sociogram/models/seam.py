@@ -7,9 +7,6 @@ watching, a call goes straight to torch's own scaled_dot_product_attention.
 
 from __future__ import annotations
 
-import logging
-import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,10 +21,9 @@ from sociogram.core.errors import UnsupportedModelError
 from sociogram.models.attending import attend
 from sociogram.models.attention import AttentionCall, mix, weights_of
 from sociogram.models.doors import Doors
-from sociogram.models.masks import LazyMask, lazy_mask
+from sociogram.models.masks import LazyMask
 from sociogram.models.straight import straight
-
-IMPLEMENTATION = "sociogram"
+from sociogram.models.switching import switch_of
 
 
 class Observer(Protocol):
@@ -188,83 +184,6 @@ def _buffer(session: Session, call: AttentionCall) -> Tensor | None:
     return None
 
 
-_registered = threading.Lock()
-
-
-def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    with _registered:
-        AttentionInterface.register(IMPLEMENTATION, attention_function)
-        AttentionMaskInterface.register(IMPLEMENTATION, lazy_mask)
-
-
-class _Switch:
-    """The implementation names of one model, switched to ours while at least one session is open."""
-
-    def __init__(self) -> None:
-        self.lock, self.users, self.before = threading.RLock(), 0, list[tuple[Any, Any]]()
-
-    def on(self, hf: Any) -> None:
-        with self.lock:
-            if self.users == 0:
-                _register()
-                self.before = [(config, config._attn_implementation_internal) for config in _configs(hf)]
-                try:
-                    _set_implementation(hf)
-                except BaseException:
-                    self._restore()
-                    raise
-            self.users += 1
-
-    def off(self) -> None:
-        with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                self._restore()
-
-    def _restore(self) -> None:
-        for config, implementation in self.before:
-            config._attn_implementation_internal = implementation
-        self.before = []
-
-
-_switches: weakref.WeakKeyDictionary[nn.Module, _Switch] = weakref.WeakKeyDictionary()
-_switches_lock = threading.Lock()
-
-
-def _configs(hf: Any) -> list[Any]:
-    """Every config object that a module of the model holds or a config nests, once each."""
-    found: dict[int, Any] = {}
-
-    def visit(config: Any) -> None:
-        if config is None or id(config) in found or not hasattr(config, "_attn_implementation_internal"):
-            return
-        found[id(config)] = config
-        for name in getattr(config, "sub_configs", {}):
-            visit(getattr(config, name, None))
-
-    for module in hf.modules():
-        visit(getattr(module, "config", None))
-    return list(found.values())
-
-
-def _set_implementation(hf: Any) -> None:
-    """transformers' own switch, without its log lines about parts that stay as they are: the anatomy names those."""
-    logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        hf.set_attn_implementation(IMPLEMENTATION)
-    except (KeyError, ValueError) as error:
-        raise UnsupportedModelError(
-            f"{type(hf).__name__} does not accept an attention function from outside ({error}), so that its attention cannot "
-            "be read. `sociogram models --coverage` lists the families that can."
-        ) from error
-    finally:
-        logger.setLevel(level)
-
-
 def _refuse_compiled(hf: Any) -> None:
     if hasattr(hf, "_orig_mod") or getattr(hf, "_compiled_call_impl", None) is not None:
         raise UnsupportedModelError(
@@ -286,10 +205,9 @@ def watching(hf: Any, observers: Sequence[Observer], editors: Sequence[Editor] =
         UnsupportedModelError: the model refuses foreign attention functions, or is compiled.
     """
     _refuse_compiled(hf)
-    with _switches_lock:
-        switch = _switches.setdefault(hf, _Switch())
+    switch = switch_of(hf)
     session = Session(hf, tuple(observers), {module: name for name, module in hf.named_modules()}, tuple(editors))
-    switch.on(hf)
+    switch.on(hf, attention_function)
     token = _session.set(session)
     try:
         session.on_input("", lambda args, kwargs: session.doors.new_pass())  # generation is many passes

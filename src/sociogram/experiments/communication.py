@@ -47,8 +47,8 @@ CANNOT_SHOW = (
     "The council hears the whole sequence, what follows too: it is asked where no answer stands in the input, and not asked to "
     "copy, where the text stands behind its questions.",
     "Random tokens are no language. Where a text can be guessed from its last words, windows and states lose far less.",
-    "A flock of little state is a narrow one, and narrow ones learn slowly: in trials with more steps it rose. What it has at equal "
-    "state is a lower bound, and no order between kinds is claimed there.",
+    "A flock of little state is a narrow one, and narrow ones learn slowly: in trials with more steps it rose. What it has at "
+    "equal state is a lower bound, and no order between kinds is claimed there.",
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from experiments import findings_society
+from experiments import findings_society, findings_talking
 from sociogram.experiments import Study
 
 
@@ -126,4 +126,6 @@ _FINDINGS: dict[str, Callable[[Study], list[str]]] = {
     "generality": _generality,
     "emergence": findings_society.emergence,
     "pooling": findings_society.pooling,
+    "communication": findings_talking.communication,
+    "objective": findings_talking.objective,
 }

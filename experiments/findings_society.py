@@ -20,17 +20,17 @@ def emergence(study: Study) -> list[str]:
     left = study[em.NEEDED].set_index("change")["accuracy"]
     controls = left[[name for name in left.index if name.startswith("control: cut")]]
     return [
-        f"Two layers come to an accuracy of {_range(two['accuracy'], 3)} from {len(study.seeds)} seeds; one layer stays at "
-        f"{_range(one['accuracy'], 2)} in {last[1]} steps (two had {last[2]}), about what places tell without tokens "
-        f"({places:.2f}), and comes to {_range(fixed['accuracy'], 2)} only where the period is fixed, by position "
-        f"({_range(fixed['other_periods'], 2)} on other periods).",
-        f"The head of layer 1 that matches prefixes most gives {_range(two['prefix'], 3)} to what followed the reader's "
-        f"token, and {_range(two['elsewhere'], 2)} at the same places of texts that repeat nothing: it goes by content.",
+        f"Two layers come to an accuracy of {span(two['accuracy'], 3)} from {len(study.seeds)} seeds; one layer stays at "
+        f"{span(one['accuracy'], 2)} in {last[1]} steps (two had {last[2]}), about what places tell without tokens "
+        f"({places:.2f}), and comes to {span(fixed['accuracy'], 2)} only where the period is fixed, by position "
+        f"({span(fixed['other_periods'], 2)} on other periods).",
+        f"The head of layer 1 that matches prefixes most gives {span(two['prefix'], 3)} to what followed the reader's "
+        f"token, and {span(two['elsewhere'], 2)} at the same places of texts that repeat nothing: it goes by content.",
         _order(study),
         _meanwhile(study),
-        f"Cut from what followed, layer 1 leaves an accuracy of {_range(left['cut layer 1 from what followed'], 3)}, and "
-        f"layer 0, cut from the token before, {_range(left['cut layer 0 from the token before'], 3)}, where cutting about as "
-        f"many other edges of the same heads leaves {_range(controls, 3)}.",
+        f"Cut from what followed, layer 1 leaves an accuracy of {span(left['cut layer 1 from what followed'], 3)}, and "
+        f"layer 0, cut from the token before, {span(left['cut layer 0 from the token before'], 3)}, where cutting about as "
+        f"many other edges of the same heads leaves {span(controls, 3)}.",
         _muted(study),
         _otherwise(study),
     ]
@@ -42,9 +42,9 @@ def _order(study: Study) -> str:
     early = int((half["previous_half"] < half["prefix_half"]).sum())
     against = "as" if early == len(half) else "against what"
     return (
-        f"The accuracy passes half of its end at step {_range(half['accuracy_half'], 0)}, the score of that head at "
-        f"{_range(half['prefix_half'], 0)}, and that of the head of layer 0 that hears the token before at "
-        f"{_range(half['previous_half'], 0)} (seen every {every} steps): the head below is the earlier one in {early} of "
+        f"The accuracy passes half of its end at step {span(half['accuracy_half'], 0)}, the score of that head at "
+        f"{span(half['prefix_half'], 0)}, and that of the head of layer 0 that hears the token before at "
+        f"{span(half['previous_half'], 0)} (seen every {every} steps): the head below is the earlier one in {early} of "
         f"{len(half)} seeds, {against} one would expect of what the other needs."
     )
 
@@ -57,8 +57,8 @@ def _meanwhile(study: Study) -> str:
     rank = end.pivot_table(index="step", columns="seed", values="effective_rank")
     return (
         f"Over the training the entropy of heads that match prefixes goes from {entropy} nats and the distance at which they "
-        f"listen from {distance} tokens; the effective rank of the flock after layer 1 starts at {_range(rank.iloc[0], 0)}, is "
-        f"lowest at step {_range(rank.idxmin(), 0)} with {_range(rank.min(), 0)}, and ends at {_range(rank.iloc[-1], 0)}."
+        f"listen from {distance} tokens; the effective rank of the flock after layer 1 starts at {span(rank.iloc[0], 0)}, is "
+        f"lowest at step {span(rank.idxmin(), 0)} with {span(rank.min(), 0)}, and ends at {span(rank.iloc[-1], 0)}."
     )
 
 
@@ -70,8 +70,8 @@ def _muted(study: Study) -> str:
     return (
         f"Muting is a coarse cut: any single head of layer 1 can go ({muted[muted['layer'] == 1]['accuracy'].min():.2f} or more "
         "is left) since others do the same; in layer 0 muting the heads that hear the token before leaves "
-        f"{_range(left['mute the previous-token heads'], 2)}, but muting others as a control "
-        f"{_range(left['control: mute others of layer 0'], 2)}, and the single head that is missed most there is the one that "
+        f"{span(left['mute the previous-token heads'], 2)}, but muting others as a control "
+        f"{span(left['control: mute others of layer 0'], 2)}, and the single head that is missed most there is the one that "
         f"hears the token before most in {same} of {len(study.seeds)} seeds."
     )
 
@@ -86,8 +86,8 @@ def _otherwise(study: Study) -> str:
     rates = ", ".join(f"{rate:g}" for rate in sorted(other["rate"].unique()))
     return (
         f"The same accuracy is reached in another way too: {len(other)} of {len(right)} trainings of two layers that came to "
-        f"more than 0.9 (those at rate {rates}, with {_range(other['accuracy'], 3)}) have heads that give most one place beyond "
-        f"what followed ({_range(other['beyond'], 2)}) and less to what followed ({_range(other['prefix'], 2)}), which a score "
+        f"more than 0.9 (those at rate {rates}, with {span(other['accuracy'], 3)}) have heads that give most one place beyond "
+        f"what followed ({span(other['beyond'], 2)}) and less to what followed ({span(other['prefix'], 2)}), which a score "
         "for prefixes hardly sees; the sentences above on two layers are of each seed's best rate."
     )
 
@@ -115,9 +115,7 @@ def _read(study: Study) -> str:
     length, clues = table["length"].max(), table["clues"].min()
     read = table.set_index(["length", "clues", "trained", "read"]).sort_index()
     never = table[table["trained"] == "not"].pivot_table(index=["length", "clues"], columns="read", values="mean")
-    cls, mean = (
-        _range(read.loc[(length, clues, *ways), ["lowest", "highest"]], 2) for ways in (("cls", "mean"), ("mean", "cls"))
-    )
+    cls, mean = (span(read.loc[(length, clues, *ways), ["lowest", "highest"]], 2) for ways in (("cls", "mean"), ("mean", "cls")))
     return (
         f"At {length} tokens with {clues} clues each is better the way it was trained: by a fresh linear probe those trained at "
         f"the first token are right at {cls} off the mean, those trained on the mean at {mean} at the first token; without any "
@@ -169,12 +167,12 @@ def _encoder(study: Study) -> list[str]:
         f"{found['trained', 'cls']} (with fresh weights for {found['fresh', 'mean']} and {found['fresh', 'cls']}): it was "
         "trained with mean pooling, so that to conclude from it that means are better would be circular.",
         f"One token more moves its first token's vector no further than its mean at {median} of {len(trained)} lengths in the "
-        f"median text, at {mean} on average over texts; its mean moves by {_range(more['trained'], 0)} times what independent "
-        f"tokens would give, with fresh weights by {_range(more['fresh'], 1)}: after training, who joins moves the others.",
+        f"median text, at {mean} on average over texts; its mean moves by {span(more['trained'], 0)} times what independent "
+        f"tokens would give, with fresh weights by {span(more['fresh'], 1)}: after training, who joins moves the others.",
     ]
 
 
-def _range(values: pd.Series, digits: int) -> str:
+def span(values: pd.Series, digits: int) -> str:
     """From the lowest to the highest, or the one number that both are."""
     low, high = (f"{value:.{digits}f}" for value in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from math import log2
 
 import numpy as np
@@ -95,19 +96,30 @@ def drawn(task: sg.grow.Task) -> dict[str, torch.Tensor]:
 
 
 def by_force(config: sg.grow.SocietyConfig, task: sg.grow.Task) -> float:
-    """The oracle on what reaches each question alone, all else replaced by tokens that tell nothing; else the best guess."""
+    """The oracle on what reaches each question alone, all else replaced by tokens that tell nothing; else the best guess.
+
+    In recall a value may be reached whose key is not: it is guessed wherever that is right more often than another value is.
+    """
     batch, reached = drawn(task), sg.grow.reach(config, task.length)
-    right, many = 0.0, 0
+    right, many, guesses = 0.0, 0, defaultdict(list)
     for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
         for place in (labels != -100).nonzero()[:, 0].tolist():
+            many += 1
             heard = torch.where(reached[place], ids, -1)
             told = [heard[p] for p in range(task.length) if labels[place] == heard[p] and p < place]
             answers = task.oracle({"input_ids": heard[None]})[0, place]
-            blind = task.blind
-            if isinstance(task, Recall):  # values that are told to other keys are none
-                pairs = zip(heard[0 : 2 * task.pairs : 2].tolist(), heard[1 : 2 * task.pairs : 2].tolist(), strict=True)
-                blind = 1 / (1 / blind - sum(key >= 0 and value >= 0 and key != int(ids[place]) for key, value in pairs))
-            right, many = right + (1.0 if answers == labels[place] and told else blind), many + 1
+            if answers == labels[place] and told:
+                right += 1
+            elif isinstance(task, Recall):
+                pairs = list(zip(heard[0 : 2 * task.pairs : 2].tolist(), heard[1 : 2 * task.pairs : 2].tolist(), strict=True))
+                lonely = [value for key, value in pairs if key < 0 <= value]
+                left = 1 / task.blind - sum(value >= 0 for _, value in pairs)
+                guesses[place].append((int(labels[place]) in lonely, left))
+            else:
+                right += task.blind
+    for told_here in guesses.values():
+        share = sum(hit for hit, _ in told_here) / len(told_here)
+        right += sum(max(share, (1 - share) / left) for _, left in told_here)
     return right / many
 
 

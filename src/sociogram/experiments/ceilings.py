@@ -21,8 +21,8 @@ SAMPLES = 4096
 def ceiling(config: sg.grow.SocietyConfig, task: sg.grow.Task, seed: int = 0) -> float:
     """The best accuracy of a society whose tokens know all tokens that can reach them, and those alone.
 
-    Where the answer does not reach the question, the best guess is counted: among the values not told to another key that reaches
-    it, among all tokens, or between the two senses of the word. Capacity is no part of it.
+    Where the answer does not reach the question, the best guess is counted: a value whose key is just out of reach or one among
+    those not told to another key, among all tokens, or between the two senses of the word. Capacity is no part of it.
     """
     batch = task.batch(SAMPLES, torch.Generator().manual_seed(seed))
     reached = sg.grow.reach(config, task.length)
@@ -39,15 +39,24 @@ def _copied(task: sg.grow.Copy, reached: Bool[Tensor, "query key"]) -> float:
 
 
 def _recalled(task: Any, batch: dict[str, Tensor], reached: Bool[Tensor, "query key"]) -> Float[Tensor, " asked"]:
-    """Each question, by whether its key's value is reached; else by how many values of other keys are."""
+    """Each question, by whether its key's value is reached; else by the better of two guesses.
+
+    One is a value whose key is just out of reach, as often as that is right at this place (near questions are more often about
+    early pairs); the other one of the values that are neither told to another key nor that.
+    """
     ids, labels = batch["input_ids"], batch["labels"]
     row, place = (labels != -100).nonzero(as_tuple=True)
     values = torch.arange(1, 2 * task.pairs, 2)
-    seen = reached[place][:, values] & reached[place][:, values - 1]
+    keys = reached[place][:, values - 1]
+    told, lonely = reached[place][:, values] & keys, reached[place][:, values] & ~keys
     right = ids[row][:, values - 1] == ids[row, place][:, None]
-    known = (seen & right).any(1).double()
-    choices = task.vocab_size - task.vocab_size // 2 - (seen & ~right).sum(1)
-    return known + (1 - known) / choices
+    known = (told & right).any(1).double()
+    missing, hit = torch.zeros(2, task.length, dtype=torch.float64).index_add_(
+        1, place, torch.stack((1 - known, (lonely & right).any(1).double()))
+    )
+    likely = (hit / missing.clamp_min(1))[place]
+    others = task.vocab_size - task.vocab_size // 2 - (told & ~right).sum(1) - lonely.sum(1)
+    return known + (1 - known) * torch.maximum(likely, (1 - likely) / others)
 
 
 def _sensed(task: Any, batch: dict[str, Tensor], reached: Bool[Tensor, "query key"]) -> Float[Tensor, " asked"]:

@@ -75,7 +75,7 @@ def equal_state(name: str, *, vocab: int, places: int, tokens: int, size: int, i
         made = society(name, vocab=vocab, places=places, width=option[0], inner=inner, heads=option[1])
         return abs(4 * (state(made, tokens) or 0) - size)
 
-    width, few = min(options, key=off)
+    width, few = min(options, key=lambda option: (off(option), -option[1]))  # of equal ones, that with more heads
     return society(name, vocab=vocab, places=places, width=width, inner=inner, heads=few)
 
 

@@ -48,7 +48,8 @@ def page() -> str:
     there = {study.name for study in done}
     waiting = [f"- `{name}`: {question_of(name)}" for name in names() if name not in there]
     rest = ["## Without a committed run\n\n" + "\n".join(waiting) + "\n"] if waiting else []
-    return "\n".join([HEADER, *map(section, done), *rest])
+    index = "".join(f"- [{study.name}](#{study.name}): {study.question}\n" for study in done)
+    return "\n".join([HEADER, index, *map(section, done), *rest])
 
 
 def _order(stem: str) -> int:

@@ -225,6 +225,57 @@ def test_a_writer_that_is_killed_leaves_whole_passages(memory: sg.Memory, llama:
         assert memory._store.database.open_table(table).count_rows() == tokens
 
 
+@pytest.mark.parametrize("after", range(4))
+def test_an_addition_that_stops_anywhere_is_taken_away_or_whole(
+    memory: sg.Memory, llama: sg.Model, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Two calls of keys and values, then the passage itself: the disk is full after so many tables."""
+    real, done = memory._store.add, []
+
+    def full(table: str, rows: object) -> None:
+        if len(done) == after:
+            raise OSError(28, "No space left on device")
+        done.append(table)
+        real(table, rows)
+
+    monkeypatch.setattr(memory._store, "add", full)
+    if after < 3:
+        with pytest.raises(sg.InputError, match="cannot be written to: No space left on device"):
+            memory.add(A, model=llama, origin="full")
+    else:
+        memory.add(A, model=llama, origin="full")
+    monkeypatch.undo()
+    assert ("full" in set(memory.passages["origin"])) == (after == 3)
+    memory.add(B, model=llama, origin="after")
+    tokens = memory.stats["tokens"]
+    assert [memory._store.database.open_table(name).count_rows() for name in ("told_0", "told_1")] == [tokens, tokens]
+    assert not (memory._store.folder / "pending.json").exists()
+
+
+def test_a_removal_that_stops_is_finished_by_the_next_writer(
+    memory: sg.Memory, llama: sg.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, first = memory._store.database, memory.passages["id"].iloc[0]
+
+    class Stopping:
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def open_table(self, name: str) -> object:
+            if name == "told_1":
+                raise KeyboardInterrupt
+            return real.open_table(name)
+
+    monkeypatch.setattr(memory._store, "database", Stopping())
+    with pytest.raises(KeyboardInterrupt):
+        memory.remove(first)
+    monkeypatch.undo()
+    assert first not in set(memory.passages["id"])
+    assert real.open_table("told_1").count_rows() == len(A) + len(B)
+    memory.add(A, model=llama)
+    assert real.open_table("told_1").count_rows() == memory.stats["tokens"]
+
+
 @pytest.mark.real
 def test_passages_are_found_by_meaning(llama: sg.Model, minilm: sg.Model, tmp_path: Path) -> None:
     memory = sg.Memory(tmp_path / "memory")

@@ -75,7 +75,7 @@ class Memory:
             UnsupportedModelError: a model without a cache of keys and values (give a recording).
         """
         reader, passage = passage_of(what, model, layers, origin, text)
-        with self._store.writing():
+        with self._store.writing(passage.id):
             self._agree(reader, passage)
             for number, (key, value) in enumerate(passage.told.values()):
                 self._store.add(told_table(number), _rows(passage.id, key, value))
@@ -89,7 +89,7 @@ class Memory:
             InputError: no passage of this id.
         """
         self._known(ids)
-        with self._store.writing():
+        with self._store.writing(*ids):
             self._store.remove(ids)
 
     @property

@@ -1,7 +1,7 @@
 """Tables of a memory on disk: passages, what they tell at each attention call, and their meanings, in a LanceDB folder.
 
-A passage is there from the moment on at which its row in `passages` is: what it tells is written before, and what an interrupted
-writer left behind is taken away by the next one.
+A passage is there from the moment on at which its row in `passages` is: what it tells is written before. What is about to be
+changed is noted in a file first, so that the next writer can take away what an interrupted one left behind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of the folder's layout."""
-PASSAGES, MEANINGS, ABOUT, LOCK = "passages", "meanings", "memory.json", "writer.lock"
+PASSAGES, MEANINGS = "passages", "meanings"
+ABOUT, PENDING, LOCK = "memory.json", "pending.json", "writer.lock"
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""
 
@@ -57,18 +58,24 @@ class Store:
         return dict(about)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Inside, nobody else writes; first, what an interrupted writer left is taken away.
+    def writing(self, *changed: str) -> Iterator[None]:
+        """Inside, nobody else writes. `changed` are the passages that are being added or removed; if the writer does not come to
+        an end, the next one takes away what is left of those that are not there.
 
         Raises:
             InputError: another writer does not come to an end, or the folder cannot be written to.
         """
         from filelock import FileLock, Timeout
 
+        pending = self.folder / PENDING
         try:
             with FileLock(self.folder / LOCK, timeout=PATIENCE):
-                self._tidy()
+                if pending.is_file():
+                    self._tidy(json.loads(pending.read_text(encoding="utf-8")))
+                with whole(pending) as part:
+                    part.write_text(json.dumps(changed), encoding="utf-8")
                 yield
+                pending.unlink(missing_ok=True)
         except Timeout as error:
             raise InputError(
                 f"{self.folder} is being written to by another process for more than {PATIENCE:.0f} s: wait until it has ended"
@@ -111,12 +118,12 @@ class Store:
             if table in self.names():
                 self.database.open_table(table).delete(f"{_key(table)} IN ({_quoted(ids)})")
 
-    def _tidy(self) -> None:
-        """Take away what belongs to no passage."""
+    def _tidy(self, changed: Sequence[str]) -> None:
+        """Take away what is left of passages that are not there."""
         known = self.rows(PASSAGES, ["id"])
-        ids = [] if known is None else known.column("id").to_pylist()
-        for table in sorted(self.names() - {PASSAGES}):
-            self.database.open_table(table).delete(f"passage NOT IN ({_quoted(ids)})" if ids else "true")
+        there = set() if known is None else set(known.column("id").to_pylist())
+        if gone := [one for one in changed if one not in there]:
+            self.remove(gone)
 
 
 def _key(table: str) -> str:

@@ -48,9 +48,8 @@ def _windows(study: Study) -> str:
     ]
     return (
         f"A window breaks where its reach ends. Where all answers are in it, it is right at {span(whole['accuracy'], 2)}; "
-        f"beyond, with the ceiling for those who know what they hear: {'; '.join(said)} tokens. In recall that ceiling counts "
-        "pairs heard whole and a guess for all others: who rules out other keys, and takes a value heard without its own, could "
-        "do better than the ceiling printed here."
+        f"beyond, with the ceiling for those who know what they hear: {'; '.join(said)} tokens. In recall that ceiling knows "
+        "that a value heard without its key can be guessed."
     )
 
 

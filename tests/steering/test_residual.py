@@ -139,7 +139,7 @@ def by_hand(model: LlamaForCausalLM, cut: set[str]) -> Tensor:
     return model.lm_head(body.norm(x))[0].detach()
 
 
-@pytest.mark.parametrize("cut", [{"attention"}, {"mlp"}, {"attention", "mlp"}], ids=str)
+@pytest.mark.parametrize("cut", [{"attention"}, {"mlp"}, {"attention", "mlp"}], ids=lambda cut: "-".join(sorted(cut)))
 def test_a_cut_skip_is_a_llama_without_that_residual(llama: sg.Model, cut: set[str]) -> None:
     torch.testing.assert_close(by_hand(llama.hf, set()), llama.logits(IDS), atol=1e-5, rtol=0)
     at = "both" if len(cut) == 2 else next(iter(cut))

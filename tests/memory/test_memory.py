@@ -112,6 +112,8 @@ def test_a_collection_is_some_of_it_as_it_was(llama: sg.Model, memory: sg.Memory
     turned = memory.collection([second, first])
     assert turned.names == list(sg.Past.of(llama, B).texts) + list(sg.Past.of(llama, A).texts)
     assert len(turned) == 2
+    with pytest.raises(sg.InputError, match="is named twice: a passage is heard once"):
+        memory.collection([first, first])
     late = memory.collection([first])
     memory.remove(first)
     with pytest.raises(sg.InputError, match="a passage that is to be heard was removed meanwhile"):
@@ -134,6 +136,43 @@ def test_another_model_is_refused(memory: sg.Memory) -> None:
         logits(other, edits.attend(source=memory))
     with pytest.raises(sg.InputError, match=r"this passage was read by .* Make another memory"):
         memory.add(A, model=other)
+
+
+def test_an_emptied_memory_takes_another_model(memory: sg.Memory) -> None:
+    memory.remove(*memory.passages["id"])
+    wider = sg.load(tiny_llama(hidden_size=32))
+    memory.add(A, model=wider)
+    assert torch.allclose(logits(wider, edits.attend(source=memory)), wider.logits(A + PROMPT)[len(A) :], atol=1e-5)
+
+
+def test_double_precision_is_kept(tmp_path: Path) -> None:
+    model = sg.load(tiny_llama().double())
+    memory = sg.Memory(tmp_path / "double")
+    memory.add(A, model=model)
+    whole = model.logits(A + PROMPT)[len(A) :]
+    torch.testing.assert_close(logits(model, edits.attend(source=memory)), whole, atol=1e-13, rtol=0)
+
+
+def test_a_memory_is_named_by_its_path(llama: sg.Model, memory: sg.Memory) -> None:
+    edit = edits.attend(source=memory, top_k=3)
+    stored = edits.from_json(edits.to_json([edit]))[0]
+    assert stored.source == str(memory._store.folder)
+    assert edits.parse(str(edit)).source == str(memory._store.folder)
+    assert torch.equal(logits(llama, stored), logits(llama, edit))
+
+
+def test_learned_positions_stay_in_the_keys(tmp_path: Path) -> None:
+    """GPT-2 adds positions to the stream: its keys are stored as they are, and cannot be indexed."""
+    from tests.watch.conftest import specimen
+
+    model = sg.load(specimen("gpt2").model)
+    memory = sg.Memory(tmp_path / "learned")
+    past = sg.Past.of(model, A)
+    memory.add(past)
+    heard = logits(model, edits.attend(source=memory, positions="as_stored"))
+    assert torch.equal(heard, logits(model, edits.attend(source=past, positions="as_stored")))
+    with pytest.raises(sg.InputError, match=r"index\(\): keys of .* cannot be freed of their positions"):
+        memory.index()
 
 
 def test_what_cannot_be_added_is_refused(llama: sg.Model, memory: sg.Memory) -> None:
@@ -162,7 +201,7 @@ def test_folders_that_are_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(sg.InputError, match=r"this folder is no memory, or a broken one"):
         len(sg.Memory(tmp_path / "broken").stats)
     (tmp_path / "broken" / "memory.json").write_text('{"format": 9}')
-    with pytest.raises(sg.InputError, match="format 9, and this version of Sociogram reads 1"):
+    with pytest.raises(sg.InputError, match="format 9, and this version of Sociogram reads 2"):
         sg.Memory(tmp_path / "broken").stats  # noqa: B018
 
 
@@ -274,6 +313,22 @@ def test_a_removal_that_stops_is_finished_by_the_next_writer(
     assert real.open_table("told_1").count_rows() == len(A) + len(B)
     memory.add(A, model=llama)
     assert real.open_table("told_1").count_rows() == memory.stats["tokens"]
+
+
+def test_a_full_disk_is_said_in_our_words(memory: sg.Memory, llama: sg.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB raises RuntimeError where the disk is full."""
+
+    def full(*_: object) -> None:
+        raise RuntimeError("lance error: LanceError(IO): Generic LocalFileSystem error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch, pytest.raises(sg.InputError, match=r"written to: No space left on device$"):
+        patch.setattr(memory._store, "add", full)
+        memory.add(A, model=llama)
+    assert len(memory) == 2
+    for file in (memory._store.folder / "told_0.lance" / "data").iterdir():
+        file.unlink()
+    with pytest.raises(sg.InputError, match="cannot be read: Not found"):
+        logits(llama, edits.attend(source=memory))
 
 
 @pytest.mark.real

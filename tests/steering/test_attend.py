@@ -193,7 +193,7 @@ def test_the_strongest_are_found_in_blocks_too(llama: sg.Model, monkeypatch: pyt
     edit = edits.attend(source=sg.Past.of(llama, A), top_k=1)
     with sg.steer(llama, edit) as steered:
         whole = steered.logits(B)
-    monkeypatch.setattr("sociogram.steering.attend.ENTRIES", 1)
+    monkeypatch.setattr("sociogram.steering.chosen.ENTRIES", 1)
     with sg.steer(llama, edit) as steered:
         assert torch.equal(steered.logits(B), whole)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
-import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sociogram.core.errors import InputError
+from sociogram.core.errors import InputError, MemoryLimitError
+from sociogram.memory.index import Search
 from sociogram.memory.passages import Name, Told
-from sociogram.memory.store import PASSAGES, Store, numbers
+from sociogram.memory.store import PASSAGES, Store, quoted
+from sociogram.memory.told import read_all, turning
 from sociogram.models.model import Model
+from sociogram.models.rotary import Rotation
+from sociogram.steering.source import Found
+from sociogram.watch.keep import allowed_bytes, readable
+from sociogram.watch.provenance import foreign
 
 _COLUMNS = ["id", "text", "origin", "made", "tokens", "positions"]
 
@@ -26,33 +31,80 @@ class Collection:
     What is added to the memory later is not heard; what is removed cannot be, and is refused when it is asked for.
     """
 
-    def __init__(self, store: Store, table: pd.DataFrame, check: Callable[[Model], None] | None = None) -> None:
-        """Made by `Memory.collection`."""
-        self._store, self._check = store, check
+    def __init__(self, store: Store, table: pd.DataFrame, rotation: Rotation | None = None) -> None:
+        """Made by `Memory.collection`; `rotation` is that of the model that listens."""
+        self._store, self._table, self._rotation = store, table, rotation
         self.ids = tuple(table["id"])
         self.names = [str(token) for tokens in table["tokens"] for token in tokens]
         places = [int(place) for places in table["positions"] for place in places]
         self.positions: Int[Tensor, " token"] = torch.tensor(places, dtype=torch.long)
-        self._calls = {(path, int(n)): (i, int(heads)) for i, (path, n, heads) in enumerate(store.about.get("calls", []))}
+        about = store.about
+        self._stripped = bool(about.get("stripped"))
+        self._calls = {(path, int(n)): (i, int(heads)) for i, (path, n, heads, _) in enumerate(about.get("calls", []))}
+        self._search = Search(store, self.ids, [len(tokens) for tokens in table["tokens"]])
         self._held: dict[Name, Told] = {}
 
     def heard_by(self, model: Model) -> Collection:
-        """Itself, for a model that the memory is of.
+        """The same for a model that the memory is of.
 
         Raises:
             InputError: another model.
         """
-        if self._check is not None:
-            self._check(model)
-        return self
+        check(self._store, model)
+        made = Collection(self._store, self._table, turning(model))
+        made._held = self._held
+        return made
 
     def told(self, name: Name) -> Told | None:
-        """Keys and values of all tokens for one attention call; None where the memory keeps none of it."""
+        """Keys and values of all tokens for one attention call; None where the memory keeps none of it.
+
+        Raises:
+            InputError: some of the passages were removed, or no model listens yet (`heard_by`).
+            MemoryLimitError: they take more than half of the memory that is free.
+        """
         if name not in self._calls:
             return None
         if name not in self._held:
-            self._held[name] = _read_rows(self._store, *self._calls[name], self.ids, len(self.names))
+            number, heads = self._calls[name]
+            self._check_room(number)
+            every = len(self.ids) == self._store.count(PASSAGES)
+            key, value = read_all(self._store, number, heads, self.ids, len(self.names), every=every)
+            self._held[name] = self._placed(name, key, self.positions), value
         return self._held[name]
+
+    def nearest(
+        self, name: Name, query: Float[Tensor, "head query d_head"], count: int, asking: Bool[Tensor, "head query"]
+    ) -> Found | None:
+        """The tokens whose keys answer each query best, both without positions, by the memory's index; None where an exact
+        search over all keys is quicker, or where there is no index (`Memory.index`). Heads of which nobody asks are left out.
+
+        Returns:
+            Who was found, with keys and values; keys as at position 0, as such queries meet them.
+        """
+        if name not in self._calls or not self._stripped:
+            return None
+        number, heads = self._calls[name]
+        found = self._search.nearest(number, heads, query, count, asking)
+        if found is None:
+            return None
+        chosen, places, (key, value) = found
+        return Found(chosen, places, self._placed(name, key, torch.zeros_like(places)), value)
+
+    def _placed(self, name: Name, key: Tensor, positions: Tensor) -> Tensor:
+        if not self._stripped:
+            return key
+        if self._rotation is None:
+            raise InputError(f"{self!r}: say which model listens: collection.heard_by(model)")
+        return self._rotation.place(name, key, positions).to(key.dtype)
+
+    def _check_room(self, number: int) -> None:
+        needed, allowed = 3 * self._search.bytes_of(number), allowed_bytes(None)
+        if needed > allowed:
+            raise MemoryLimitError(
+                f"{self!r}: to hear all of it, {readable(needed)} of memory are needed for one attention call, and "
+                f'{readable(allowed)} are allowed. Listen with top_k= and positions="none" after memory.index(), which reads '
+                "what it finds, or to a smaller collection"
+            )
 
     def __len__(self) -> int:
         """How many passages."""
@@ -63,34 +115,26 @@ class Collection:
         return f"Collection of {len(self)} passages ({len(self.names)} tokens) of {str(self._store.folder)!r}"
 
 
-def told_table(number: int) -> str:
-    """What the table of the attention call of this number is called."""
-    return f"told_{number}"
-
-
-def _read_rows(store: Store, number: int, heads: int, order: Sequence[str], tokens: int) -> Told:
-    """The rows of one call, passages in this order and tokens in theirs.
+def check(store: Store, model: Model) -> None:
+    """Refuse a model that a memory is not of, or an empty one.
 
     Raises:
-        InputError: some of the passages are gone.
+        InputError: with what tells the two apart.
     """
-    table = store.rows(told_table(number))
-    rank = {one: place for place, one in enumerate(order)}
-    passage = np.array([] if table is None else [rank.get(one, -1) for one in table.column("passage").to_pylist()], dtype=int)
-    if table is None or int((passage >= 0).sum()) != tokens:
-        raise InputError(f"{store.folder}: a passage that is to be heard was removed meanwhile: make the collection again")
-    places = np.lexsort((table.column("place").to_numpy(), passage))
-    places = places[passage[places] >= 0]
-    key, value = (
-        torch.from_numpy(numbers(table.column(part))[places]).unflatten(1, (heads, -1)).transpose(0, 1)
-        for part in ("key", "value")
-    )
-    return key, value
+    about = store.about
+    if not about or not store.count(PASSAGES):
+        raise InputError(f"the memory {str(store.folder)!r} is empty: add a passage before anybody listens to it")
+    if other := foreign(about, model):
+        what, there, here = other
+        raise InputError(
+            f"{store.folder} is a memory of {about.get('model')} ({what} {there}), and {model.name} ({what} {here}) "
+            "listens: its keys mean nothing there. Make one with this model"
+        )
 
 
 def listed(store: Store, ids: Sequence[str] | None) -> pd.DataFrame:
     """The passages in the order in which they were added, or those of these ids in theirs."""
-    rows = store.rows(PASSAGES, _COLUMNS)
+    rows = store.rows(PASSAGES, _COLUMNS, None if ids is None else f"id IN ({quoted(ids)})")
     if rows is None:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in _COLUMNS})
     table: pd.DataFrame = rows.select(_COLUMNS).to_pandas().sort_values(["made", "id"], ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from os import PathLike
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from sociogram.core.address import Given
+from sociogram.core.address import Given, address, indices
 from sociogram.core.errors import InputError
-from sociogram.memory.collection import Collection, listed, told_table
+from sociogram.memory.collection import Collection, check, listed
+from sociogram.memory.index import build, completed
 from sociogram.memory.meaning import meanings
-from sociogram.memory.passages import Passage, passage_of
+from sociogram.memory.passages import Passage, calls_of, passage_of
 from sociogram.memory.store import MEANINGS, PASSAGES, Store, numbers, vectors
+from sociogram.memory.told import rows_of, told_table, turning
 from sociogram.models.model import Model
+from sociogram.watch.progress import LONG, bar
 from sociogram.watch.provenance import described, foreign
 
 if TYPE_CHECKING:
@@ -77,8 +80,10 @@ class Memory:
         reader, passage = passage_of(what, model, layers, origin, text)
         with self._store.writing(passage.id):
             self._agree(reader, passage)
-            for number, (key, value) in enumerate(passage.told.values()):
-                self._store.add(told_table(number), _rows(passage.id, key, value))
+            rotation = turning(reader)
+            for number, (name, told) in enumerate(passage.told.items()):
+                rows = rows_of(passage.id, told, name, passage.positions, rotation)
+                self._store.add(told_table(number), completed(self._store, number, rows))
             self._store.add(PASSAGES, _row(passage))
         return passage.id
 
@@ -92,6 +97,40 @@ class Memory:
         with self._store.writing(*ids):
             self._store.remove(ids)
 
+    def index(self, layers: Given = None) -> None:
+        """Make the index by which `edits.attend(source=memory, top_k=, positions="none")` finds its tokens among very many.
+
+        All keys are compared up to 200,000 tokens, which is quicker there; beyond, LanceDB's index finds about 95 of 100 of the
+        same tokens (docs/benchmarks.md). What is added later is found too, more slowly: make the index again then.
+
+        Args:
+            layers: whose keys; all that the memory keeps when left out. Each layer costs a search in every pass.
+
+        Raises:
+            InputError: an empty memory, a layer that it does not keep, or a model whose keys cannot be freed of their positions.
+            MemoryLimitError: one layer's keys and values take more than half of the memory that is free.
+        """
+        about, told = self._store.about, self._kept(layers)
+        if not about.get("stripped"):
+            raise InputError(
+                f"{self!r}.index(): keys of {about.get('model')} cannot be freed of their positions: it is searched exactly"
+            )
+        with self._store.writing(), bar("Indexing", len(told), len(told) + LONG, "layers") as advance:
+            for number in told:
+                build(self._store, number, range(about["calls"][number][2]))
+                advance(1)
+
+    def _kept(self, layers: Given) -> list[int]:
+        """The numbers of the attention calls kept of some layers."""
+        calls = self._store.about.get("calls", [])
+        if not calls or not len(self):
+            raise InputError(f"{self!r} is empty: add passages before it is indexed")
+        wanted = indices(address(layers), calls[-1][3] + 1, "layer")
+        there = {layer for *_, layer in calls}
+        if layers is not None and (missing := [one for one in wanted if one not in there]):
+            raise InputError(f"{self!r} keeps nothing of layer {missing[0]}: it keeps {_layers_of(calls)}")
+        return [number for number, (*_, layer) in enumerate(calls) if layer in wanted]
+
     @property
     def passages(self) -> pd.DataFrame:
         """Columns `id, text, origin, made, tokens` (how many), in the order in which they were added."""
@@ -103,7 +142,7 @@ class Memory:
         """Passages, tokens, attention calls kept, keys in all, bytes on disk, and the model."""
         table, about = self.passages, self._store.about
         calls, tokens = len(about.get("calls", [])), int(table["tokens"].sum())
-        heads = sum(heads for *_, heads in about.get("calls", []))
+        heads = sum(heads for *_, heads, _ in about.get("calls", []))
         return {
             "passages": len(table),
             "tokens": tokens,
@@ -145,10 +184,12 @@ class Memory:
             InputError: as `search`; no passage of an id; none at all.
         """
         ids = self.search(query, top=top)["id"].tolist() if isinstance(query, str) else list(query)
+        if twice := [one for one, often in Counter(ids).items() if often > 1]:
+            raise InputError(f"memory.collection([...]): {twice[0]!r} is named twice: a passage is heard once")
         self._known(ids)
         if not ids:
             raise InputError(f"memory.collection({query!r}): there is no passage to collect")
-        return Collection(self._store, listed(self._store, ids), check=self._check)
+        return Collection(self._store, listed(self._store, ids))
 
     def heard_by(self, model: Model) -> Collection:
         """All passages as they are now, as a source for this model: what `edits.attend(source=memory)` listens to.
@@ -156,19 +197,8 @@ class Memory:
         Raises:
             InputError: an empty memory, or one of another model, with what tells them apart.
         """
-        self._check(model)
-        return Collection(self._store, listed(self._store, None))
-
-    def _check(self, model: Model) -> None:
-        about = self._store.about
-        if not about or self.passages.empty:
-            raise InputError(f"{self!r} is empty: add a passage before anybody listens to it")
-        if other := foreign(about, model):
-            what, there, here = other
-            raise InputError(
-                f"{self._store.folder} is a memory of {about.get('model')} ({what} {there}), and {model.name} ({what} {here}) "
-                "listens: its keys mean nothing there. Make one with this model"
-            )
+        check(self._store, model)
+        return Collection(self._store, listed(self._store, None), turning(model))
 
     def _known(self, ids: Sequence[str]) -> None:
         there = set(listed(self._store, None)["id"])
@@ -177,10 +207,12 @@ class Memory:
 
     def _agree(self, model: Model, passage: Passage) -> None:
         """Note what the memory is of, or refuse what is of something else."""
-        calls = [[*name, int(told[0].shape[0])] for name, told in passage.told.items()]
+        layers = calls_of(model, None)
+        calls = [[*name, int(told[0].shape[0]), layers[name]] for name, told in passage.told.items()]
         about = self._store.about
-        if not about or self.passages.empty:
-            self._store.describe({**described(model), "calls": calls})
+        if not about or not len(self):
+            self._store.clear()  # tables of another model's width, if all that it held was removed
+            self._store.describe({**described(model), "calls": calls, "stripped": turning(model) is not None})
             return
         if other := foreign(about, model):
             what, there, here = other
@@ -198,19 +230,29 @@ class Memory:
         """Sentence embeddings of the passages that have none yet."""
         import pyarrow as pa
 
+        new = self._not_understood()
+        if new.empty:
+            return
+        found = dict(zip(new["id"], meanings(new["text"].tolist()), strict=True))
+        with self._store.writing():
+            still = [one for one in self._not_understood()["id"] if one in found]  # another one may have been quicker
+            if still:
+                rows = vectors(np.stack([found[one] for one in still]))
+                self._store.add(MEANINGS, pa.table({"passage": still, "vector": rows}))
+
+    def _not_understood(self) -> pd.DataFrame:
         known = self._store.rows(MEANINGS, ["passage"])
         done = set() if known is None else set(known.column("passage").to_pylist())
         table = listed(self._store, None)
-        new = table[~table["id"].isin(done)]
-        if new.empty:
-            return
-        found = meanings(new["text"].tolist())
-        with self._store.writing():
-            self._store.add(MEANINGS, pa.table({"passage": new["id"].tolist(), "vector": vectors(found)}))
+        return table[~table["id"].isin(done)]
+
+    def __fspath__(self) -> str:
+        """Its folder, by which edits that listen to it are stored."""
+        return str(self._store.folder)
 
     def __len__(self) -> int:
         """How many passages it holds."""
-        return len(self.passages)
+        return self._store.count(PASSAGES)
 
     def __repr__(self) -> str:
         """Where, and how much."""
@@ -234,11 +276,3 @@ def _row(passage: Passage) -> Any:
             "positions": [passage.positions.tolist()],
         }
     )
-
-
-def _rows(id: str, key: Tensor, value: Tensor) -> Any:  # noqa: A002 - what it is
-    import pyarrow as pa
-
-    flat = [part.detach().cpu().float().transpose(0, 1).flatten(1).numpy() for part in (key, value)]
-    columns = {"passage": pa.array([id] * len(flat[0])), "place": pa.array(np.arange(len(flat[0]), dtype=np.int32))}
-    return pa.table({**columns, "key": vectors(flat[0]), "value": vectors(flat[1])})

@@ -7,6 +7,7 @@ changed is noted in a file first, so that the next writer can take away what an 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from sociogram.core.files import whole
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder's layout."""
 PASSAGES, MEANINGS = "passages", "meanings"
 ABOUT, PENDING, LOCK = "memory.json", "pending.json", "writer.lock"
@@ -74,7 +75,8 @@ class Store:
                     self._tidy(json.loads(pending.read_text(encoding="utf-8")))
                 with whole(pending) as part:
                     part.write_text(json.dumps(changed), encoding="utf-8")
-                yield
+                with _plainly(self.folder, "written to"):
+                    yield
                 pending.unlink(missing_ok=True)
         except Timeout as error:
             raise InputError(
@@ -103,20 +105,26 @@ class Store:
         """A table's rows; None where there is no such table."""
         if table not in self.names():
             return None
-        found = self.database.open_table(table).search()
-        found = found if where is None else found.where(where)
-        found = found if columns is None else found.select(list(columns))
-        return found.to_arrow()
+        with _plainly(self.folder, "read"):
+            found = self.database.open_table(table).search()
+            found = found if where is None else found.where(where)
+            found = found if columns is None else found.select(list(columns))
+            return found.to_arrow()
 
-    def version(self, table: str) -> int:
-        """Which state of a table this is; it grows with each change."""
-        return int(self.database.open_table(table).version) if table in self.names() else 0
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return int(self.database.open_table(table).count_rows()) if table in self.names() else 0
+
+    def clear(self) -> None:
+        """Take all tables away."""
+        for table in self.names():
+            self.database.drop_table(table)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take passages away, their row in `passages` first, so that nobody sees a half one."""
         for table in (PASSAGES, *sorted(self.names() - {PASSAGES})):
             if table in self.names():
-                self.database.open_table(table).delete(f"{_key(table)} IN ({_quoted(ids)})")
+                self.database.open_table(table).delete(f"{_key(table)} IN ({quoted(ids)})")
 
     def _tidy(self, changed: Sequence[str]) -> None:
         """Take away what is left of passages that are not there."""
@@ -126,13 +134,25 @@ class Store:
             self.remove(gone)
 
 
+@contextmanager
+def _plainly(folder: Path, done: str) -> Iterator[None]:
+    """What LanceDB meets on the disk, in our words: it raises RuntimeError for a full disk and for a file that is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "lance" not in str(error).lower():
+            raise
+        cause = re.search(r"No space left on device|Permission denied|Not found|Read-only file system", str(error))
+        raise InputError(f"{folder} cannot be {done}: {cause[0] if cause else str(error).splitlines()[0]}") from error
+
+
 def _key(table: str) -> str:
     return "id" if table == PASSAGES else "passage"
 
 
-def _quoted(ids: Sequence[str]) -> str:
-    """Ids are ours: hexadecimal, nothing to escape."""
-    return ", ".join(f"'{one}'" for one in ids)
+def quoted(ids: Sequence[str]) -> str:
+    """Texts as SQL has them."""
+    return ", ".join("'" + one.replace("'", "''") + "'" for one in ids)
 
 
 def _connected(folder: Path) -> Any:

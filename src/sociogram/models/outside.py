@@ -23,6 +23,7 @@ class Outside:
         gain: factor per head on what is heard from the source then.
         source: who appended them.
         turned: whether they are met by queries without positions, which stand in the second half of the call's channels.
+        places: which of the source's tokens they are, where they are some of many; None where they are all of them.
     """
 
     names: tuple[str, ...]
@@ -30,6 +31,7 @@ class Outside:
     gain: Float[Tensor, " head"] | None = field(default=None, repr=False)
     source: object = field(default=None, repr=False)
     turned: bool = False
+    places: tuple[int, ...] | None = field(default=None, repr=False)
 
     @property
     def count(self) -> int:

@@ -8,17 +8,17 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sociogram.core.errors import InputError
 from sociogram.core.schedule import Schedule
-from sociogram.models.attention import AttentionCall, additive, per_group
+from sociogram.models.attention import AttentionCall, additive, plain_channels
 from sociogram.models.outside import Outside
 from sociogram.models.rotary import Rotation, find_rotation
 from sociogram.steering.base import Edit, Scene, check_number, check_whole
+from sociogram.steering.chosen import Part, found_part, narrowed, strongest
 from sociogram.steering.heads import by_head, refuse_grafted
-from sociogram.steering.source import Source, source_of
+from sociogram.steering.source import Found, Source, source_of
 
 if TYPE_CHECKING:
     from sociogram.models.model import Model
@@ -98,27 +98,50 @@ class Attend(Edit):
         return _Ready(source_of(str(self), self.source, model, self.stack), rotation)
 
     def changes(self, scene: Scene) -> AttentionCall | None:
-        """The call with the source's keys and values appended."""
+        """The call with the source's keys and values appended, or those of the tokens that are found in it."""
         ready: _Ready = scene.material
-        told = ready.source.told(scene.call.name)
-        if told is None:
+        if not self._open_here(scene):
+            return None
+        open_to = self._readers(scene)
+        part = self._sought(ready, scene, open_to) or self._compared(ready, scene, open_to)
+        if part is None:
             if self.layer is not None:
                 raise InputError(f"`{self}`: the source has no keys and values for layer {scene.layer}")
             return None
-        if not self._open_here(scene):
-            return None
         refuse_grafted(self, scene.call, self.heads(scene.call.query.shape[1]))
-        self._check_fit(scene.call, *told)
-        call, key, value = self._reconciled(scene.call, *self._placed(ready, scene, *told))
+        call, key, value = self._reconciled(scene.call, part.key, part.value)
         call, key = self._turned(ready, scene, call, key)
-        names, closed = tuple(ready.source.names), ~self._readers(scene)[None, :, :, None].expand(-1, -1, -1, key.shape[2])
-        if self.top_k is not None and self.top_k < key.shape[2]:
-            closed = closed | ~strongest(call, key, self.top_k)
+        closed = ~open_to[None, :, :, None] if part.heard is None else ~part.heard
         batch = len(call.key)
         parts = [torch.cat([own, new.expand(batch, -1, -1, -1)], 2) for own, new in ((call.key, key), (call.value, value))]
-        cut = _beside(call.cut, closed, call.key.shape[2])
-        outside = Outside(names, *self._factors(call), source=self, turned=self._is_plain(ready))
+        cut = _beside(call.cut, closed.expand(-1, -1, -1, key.shape[2]), call.key.shape[2])
+        outside = Outside(part.names, *self._factors(call), source=self, turned=self._is_plain(ready), places=part.places)
         return replace(call, key=parts[0], value=parts[1], outside=(*call.outside, outside), cut=cut)
+
+    def _sought(self, ready: _Ready, scene: Scene, open_to: Tensor) -> Part | None:
+        """The tokens that a source with very many finds by its index; None where all are to be compared."""
+        nearest = getattr(ready.source, "nearest", None)
+        if nearest is None or self.top_k is None or not self._is_plain(ready) or len(scene.call.query) > 1:
+            return None
+        assert ready.rotation is not None
+        query = ready.rotation.strip(scene.call.name, plain_channels(scene.call)[0], scene.standing())[0]
+        found: Found | None = nearest(scene.call.name, query, self.top_k, open_to)
+        return None if found is None else found_part(ready.source.names, found, open_to).like(scene.call.key)
+
+    def _compared(self, ready: _Ready, scene: Scene, open_to: Tensor) -> Part | None:
+        """All of the source's tokens, or those that answer some reader best; None where the source has nothing for this call."""
+        call, names = scene.call, ready.source.names
+        if (told := ready.source.told(call.name)) is None:
+            return None
+        self._check_fit(call, *told)
+        key, value = self._placed(ready, scene, *told)
+        if self.top_k is None or self.top_k >= key.shape[2]:
+            return Part(tuple(names), key, value)
+        query, stand = plain_channels(call)[0], scene.standing()
+        if self._is_plain(ready):
+            assert ready.rotation is not None
+            query = ready.rotation.move(call.name, query, stand, torch.zeros_like(stand))
+        return narrowed(names, key, value, strongest(query, key, self.top_k), open_to)
 
     def _open_here(self, scene: Scene) -> bool:
         return self.schedule is None or self.along != "layer" or bool(self.schedule.is_open(scene.layer))
@@ -227,24 +250,6 @@ class AddHead(Attend):
     def _factors(self, call: AttentionCall) -> tuple[Tensor, Tensor]:
         gain = self._per_head(self.gain, call)
         return torch.ones_like(gain), gain
-
-
-ENTRIES = 1 << 24
-"""Scores that are looked through at once."""
-
-
-def strongest(
-    call: AttentionCall, key: Float[Tensor, "#batch kv_head sender d_head"], count: int
-) -> Bool[Tensor, "batch head query sender"]:
-    """For each reader and head, which of a source's keys have the largest scores; exact, in blocks of readers."""
-    batch, heads, queries, _ = call.query.shape
-    chosen = torch.zeros(batch, heads, queries, key.shape[2], dtype=torch.bool, device=key.device)
-    rows = max(1, ENTRIES // (batch * heads * key.shape[2]))
-    columns = key.transpose(-1, -2) * call.scale
-    for start in range(0, queries, rows):
-        scores = per_group(call.query[:, :, start : start + rows], columns)
-        chosen[:, :, start : start + rows].scatter_(-1, scores.topk(count, dim=-1).indices, True)
-    return chosen
 
 
 def _beside(cut: Tensor | None, closed: Tensor, keys: int) -> Tensor | None:

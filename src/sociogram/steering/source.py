@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
     from sociogram.models.model import Model
 
 
+MEMORY = "memory.json"
+"""The file by which a folder is known as a memory."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Keys and values that are not the prompt's own, with the names and positions of their tokens. A `Past` is one.
 
-    What has `heard_by(model) -> Source` gives the source to listen to itself, when somebody begins to (a memory does).
+    What has `heard_by(model) -> Source` gives the source to listen to itself, when somebody begins to (a memory does). What has
+    `nearest(name, query, count, asking) -> Found | None` can find tokens by their keys without comparing all of them.
     """
 
     @property
@@ -38,6 +44,22 @@ class Source(Protocol):
         self, name: tuple[str, int]
     ) -> tuple[Float[Tensor, "kv_head token d_head"], Float[Tensor, "kv_head token d_value"]] | None:
         """Keys (position-encoded at `positions`) and values for one attention call; None where it has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Some tokens of a source with many, found by their keys.
+
+    Attributes:
+        chosen: for each query of each head, who answers it best, as columns of `places` (any column where a query did not ask).
+        places: which of the source's tokens these are, ascending.
+        key, value: of those, keys as they are at position 0.
+    """
+
+    chosen: Int[Tensor, "head query count"]
+    places: Int[Tensor, " found"]
+    key: Float[Tensor, "kv_head found d_head"]
+    value: Float[Tensor, "kv_head found d_value"]
 
 
 class RecordingSource:
@@ -86,26 +108,28 @@ def _present(array: Tensor) -> Tensor:
 
 
 def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> Source:
-    """A source from what users give: a source itself, a recording, or the path of a saved one.
+    """A source from what users give: a source itself, a recording, or the path of a saved past, recording or memory.
 
     Raises:
         InputError: none of these, or a file that is neither a past nor a recording.
     """
     if isinstance(given, Recording):
         return RecordingSource(given, given.anatomy if given.model is model else model.anatomy, stack)
-    if isinstance(given, str | PathLike):
-        return _loaded(Path(given), model, stack)
     if hasattr(given, "heard_by"):
         given = given.heard_by(model)
+    if isinstance(given, str | PathLike):
+        return _loaded(Path(given), model, stack)
     if isinstance(given, Source):
         return given
-    raise InputError(
-        f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, or the path of a saved past or "
-        "recording"
-    )
+    raise InputError(f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, or the path of one")
 
 
 def _loaded(path: Path, model: Model, stack: str | None) -> Source:
+    if (path / MEMORY).is_file():
+        from sociogram import Memory  # the public face: memories are made of what is here
+
+        heard: Source = Memory(path).heard_by(model)
+        return heard
     if path.is_dir():
         return RecordingSource(open_recording(path), model.anatomy, stack)
     from sociogram.steering.past import Past

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from sociogram.models.run import GroupRun, HeardRun, LayerRun
 from sociogram.watch.access import CROSS, OUTSIDE
 from sociogram.watch.layout import OF_NEW_KEYS, SHARED, SUMS, WHOLE_NUMBERS, Pieces, arranged, as_wide, dims_of
 from sociogram.watch.norms import kept_factor, value_norms
+from sociogram.watch.outsiders import Outsiders
 from sociogram.watch.rows import Rows
 from sociogram.watch.streamed import BANDS, KINDS
 from sociogram.watch.told import variables
@@ -46,7 +46,7 @@ class StackBuilder:
     store: Callable[..., Rows] | None = None
     stream_layers: frozenset[int] | None = None
     stream_dtype: torch.dtype | None = None
-    senders: dict[tuple[tuple[str, ...], int], int] = field(default_factory=dict)
+    senders: Outsiders = field(default_factory=Outsiders)
     rows: dict[str, Rows] = field(default_factory=dict)
     stops: list[tuple[int, str]] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
@@ -85,28 +85,8 @@ class StackBuilder:
             for heard in group.heard:
                 if heard.from_outside == self.outside and heard.step.cross == self.cross:
                     between = not self.outside and self._has_stops(index) and all(map(_is_a_move, run.groups))
-                    self._heard(index, self._in_columns(heard) if self.outside else heard, is_a_move=between)
-
-    @property
-    def sender_names(self) -> list[str]:
-        """What the senders from outside are called."""
-        return [name for (names, _), _ in self.senders.items() for name in names]
-
-    def _in_columns(self, heard: HeardRun) -> HeardRun:
-        """The same with every source's keys at the columns that it has in all layers."""
-        told, seen = heard.told, Counter[tuple[str, ...]]()
-        columns: list[int] = []
-        for one in told.outside:
-            source = one.names, seen[one.names]
-            seen[one.names] += 1
-            start = self.senders.setdefault(source, len(self.sender_names))
-            columns += range(start, start + one.count)
-        width, place = len(self.sender_names), torch.tensor(columns, device=told.value.device)
-        assert told.weights is not None
-        value = told.value.new_zeros(*told.value.shape[:2], width, told.value.shape[3]).index_copy_(2, place, told.value)
-        key = told.key.new_zeros(*told.key.shape[:2], width, told.key.shape[3]).index_copy_(2, place, told.key)
-        weights = told.weights.new_zeros(*told.weights.shape[:3], width).index_copy_(3, place, told.weights)
-        return replace(heard, told=replace(told, value=value, key=key, weights=weights))
+                    heard = self.senders.in_columns(index, heard) if self.outside else heard
+                    self._heard(index, heard, is_a_move=between)
 
     def _stream(self, index: int, run: LayerRun) -> None:
         if "residual" not in self.names:
@@ -148,7 +128,9 @@ class StackBuilder:
             if self.pieces is not None:
                 lengths = {i + 1: self.pieces.tokens for i, dim in enumerate(self.dims(name)) if self.grows(dim)}
             fill = -1 if name in WHOLE_NUMBERS else torch.nan
-            make = Rows if self.store is None or name in SUMS else partial(self.store, self.node, name, self._axes(name))
+            make = partial(Rows, rest=0.0 if self.outside else None)  # who was not heard from outside told nothing
+            if self.store is not None and name not in SUMS:
+                make = partial(self.store, self.node, name, self._axes(name))
             self.rows[name] = make(rows or len(self.layers), lengths=lengths, fill=fill)
         return self.rows[name]
 

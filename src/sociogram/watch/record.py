@@ -144,7 +144,7 @@ def _disk(model: Model, anatomy: Anatomy, course: Course, request: Request) -> D
 def _tokens(
     model: Model, anatomy: Anatomy, inputs: Mapping[str, Tensor], stack: str, builder: StackBuilder, sizes: Mapping[str, int]
 ) -> StackTokens:
-    return stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross, outside=builder.sender_names)
+    return stack_tokens(model, anatomy, inputs, sizes, stack, cross=builder.cross, outside=builder.senders.names)
 
 
 def _attributes(model: Model, anatomy: Anatomy, request: Request) -> dict[str, Any]:

@@ -41,14 +41,16 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, *, sparse: bool = False) 
 class Rows:
     """A `[row, ...]` array whose rows arrive one by one, whole or in pieces.
 
-    Rows that never arrive, and what a smaller row leaves over, are `fill`.
+    Rows that never arrive are `fill`, what a smaller row leaves over is `rest` (`fill` when left out).
     """
 
-    def __init__(self, rows: int, *, lengths: Mapping[int, int] | None = None, fill: float = float("nan")) -> None:
+    def __init__(
+        self, rows: int, *, lengths: Mapping[int, int] | None = None, fill: float = float("nan"), rest: float | None = None
+    ) -> None:
         """Expect `rows` rows; `lengths`: axes of a row along which it arrives in pieces, and how long they will be."""
         self._rows = rows
         self._lengths = dict(lengths or {})
-        self._fill = fill
+        self._fill, self._rest = fill, fill if rest is None else rest
         self._array: Tensor | None = None
         self._filled: set[int] = set()
         self._looked_at = False
@@ -81,7 +83,7 @@ class Rows:
         self._filled.add(row)
         target = self._array[row]
         if fresh and (self._looked_at or shape != tuple(target.shape)):
-            target.fill_(self._fill)
+            target.fill_(self._rest)
             target[tuple(slice(extent) for extent in shape)] = 0
         where = tuple(slice(starts.get(i, 0), starts.get(i, 0) + extent) for i, extent in enumerate(value.shape))
         target[where] = target[where] + value if add else value
@@ -92,7 +94,7 @@ class Rows:
         larger = _zeros((self._rows, *shape), self._array.dtype)
         here = tuple(slice(extent) for extent in self._array.shape[1:])
         for row in self._filled:
-            larger[row] = self._fill
+            larger[row] = self._rest
             larger[row][here] = self._array[row]
         self._array = larger
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +16,7 @@ from sociogram.models.anatomy import Anatomy, Layer
 from sociogram.models.attention import AttentionCall
 from sociogram.models.run import GroupRun, HeardRun, LayerRun
 from sociogram.watch.access import CROSS, OUTSIDE
+from sociogram.watch.callers import Callers
 from sociogram.watch.layout import OF_NEW_KEYS, SHARED, SUMS, WHOLE_NUMBERS, Pieces, arranged, as_wide, dims_of
 from sociogram.watch.norms import kept_factor, value_norms
 from sociogram.watch.rows import Rows
@@ -46,7 +46,7 @@ class StackBuilder:
     store: Callable[..., Rows] | None = None
     stream_layers: frozenset[int] | None = None
     stream_dtype: torch.dtype | None = None
-    senders: dict[tuple[tuple[str, ...], int], int] = field(default_factory=dict)
+    callers: Callers = field(default_factory=Callers)
     rows: dict[str, Rows] = field(default_factory=dict)
     stops: list[tuple[int, str]] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
@@ -90,17 +90,12 @@ class StackBuilder:
     @property
     def sender_names(self) -> list[str]:
         """What the senders from outside are called."""
-        return [name for (names, _), _ in self.senders.items() for name in names]
+        return self.callers.names
 
     def _in_columns(self, heard: HeardRun) -> HeardRun:
         """The same with every source's keys at the columns that it has in all layers."""
-        told, seen = heard.told, Counter[tuple[str, ...]]()
-        columns: list[int] = []
-        for one in told.outside:
-            source = one.names, seen[one.names]
-            seen[one.names] += 1
-            start = self.senders.setdefault(source, len(self.sender_names))
-            columns += range(start, start + one.count)
+        told = heard.told
+        columns = self.callers.columns(told.outside)
         width, place = len(self.sender_names), torch.tensor(columns, device=told.value.device)
         assert told.weights is not None
         value = told.value.new_zeros(*told.value.shape[:2], width, told.value.shape[3]).index_copy_(2, place, told.value)
@@ -263,6 +258,8 @@ class StackBuilder:
         coords["score_scale"] = ("layer", np.array([self.scales.get(i, np.nan) for i in range(len(self.layers))]))
         if self.ranked:
             coords["ranked_by"] = ("layer", np.array([self.ranked.get(i, "") for i in range(len(self.layers))]))
+        if self.outside and "key" in sizes:
+            coords["key_source"] = ("key", np.array(self.callers.sources))
         if "kind" in sizes:
             coords["kind"] = list(KINDS)
         if "band" in sizes:

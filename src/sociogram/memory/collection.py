@@ -23,6 +23,7 @@ _COLUMNS = ["id", "text", "origin", "made", "tokens", "positions"]
 class Collection:
     """Some passages of a memory as they were when it was made, as a source to listen to: `edits.attend(source=collection)`.
 
+    `ages` `[token]` says how many of its passages were made after the token's own; what `forget` goes by.
     What is added to the memory later is not heard; what is removed cannot be, and is refused when it is asked for.
     """
 
@@ -33,6 +34,9 @@ class Collection:
         self.names = [str(token) for tokens in table["tokens"] for token in tokens]
         places = [int(place) for places in table["positions"] for place in places]
         self.positions: Int[Tensor, " token"] = torch.tensor(places, dtype=torch.long)
+        order = table["made"].argsort(kind="stable").argsort().to_numpy()
+        ages = [len(order) - 1 - int(rank) for rank, tokens in zip(order, table["tokens"], strict=True) for _ in tokens]
+        self.ages: Int[Tensor, " token"] = torch.tensor(ages, dtype=torch.long)
         self._calls = {(path, int(n)): (i, int(heads)) for i, (path, n, heads) in enumerate(store.about.get("calls", []))}
         self._held: dict[Name, Told] = {}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Keys and values that are not the prompt's own, with the names and positions of their tokens. A `Past` is one.
 
+    With `ages` `[token]` (whole numbers, 0 the newest) it says how old its tokens are, for edits with `forget`.
     What has `heard_by(model) -> Source` gives the source to listen to itself, when somebody begins to (a memory does).
     """
 
@@ -100,8 +101,8 @@ def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> 
     if isinstance(given, Source):
         return given
     raise InputError(
-        f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, or the path of a saved past or "
-        "recording"
+        f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, letters, or the path of a saved past "
+        "or recording"
     )
 
 

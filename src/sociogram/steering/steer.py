@@ -187,13 +187,17 @@ class Steered:
                 f"generated sequence, not with {odd}: address positions, or generate plainly"
             )
 
-    def reading(self, what: Promptable, read: Callable[[Model, Sequence[Editor]], T]) -> T:
-        """Let `read` run the model once over a prompt, with the editors that carry the edits out; for `Past.of`."""
+    def reading(self, what: Promptable, read: Callable[[Model, Sequence[Editor]], T], new: int = 0) -> T:
+        """Let `read` run the model over a prompt and what it writes, with the editors that carry the edits out; for `Past.of`.
+
+        Whoever lets it write `new` tokens does so in one sequence, token by token.
+        """
         self._check_open()
         self._receipt = None
         inputs, tally = self._one(what), Tally()
-        result = read(self.model, self._editors(inputs, 0, tally)[0])
-        self._finish(inputs, tally, 0)
+        editors, follow = self._editors(inputs, new, tally)
+        result = read(self.model, [*editors, Follower(follow)] if new else editors)
+        self._finish(inputs, tally, new)
         return result
 
     def _run(

@@ -95,7 +95,8 @@ class Letters:
     """A folder of letters of one model: `letters.write(past)`, and in a later run `letters.read(model)`.
 
     A letter is there as a whole or not at all; letters are numbered from 1 in the order in which they were written, by any
-    number of processes. The folder is made with the first letter. As a source (`edits.attend(source=letters)`) it is read oldest first.
+    number of processes. The folder is made with the first letter. As a source (`edits.attend(source=letters)`) it is read oldest
+    first.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UnsafeModelError,
         UnsupportedModelError,
     )
+    from sociogram.core.moment import Moment
     from sociogram.core.schedule import Schedule
     from sociogram.graphs.agreement import Agreement
     from sociogram.graphs.blocks import Blocks
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from sociogram.graphs.spectrum import Spectrum
     from sociogram.graphs.testing import NullTest
     from sociogram.memory.collection import Collection
+    from sociogram.memory.letters import Bundle, Letters
     from sociogram.memory.memory import Memory
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
@@ -81,6 +83,7 @@ _HOME = {
     "Receipt": "steering.receipt",
     "Collection": "memory.collection",
     "Memory": "memory.memory",
+    **dict.fromkeys(("Bundle", "Letters"), "memory.letters"),
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
     "Agreement": "graphs.agreement",
     "Blocks": "graphs.blocks",
@@ -101,6 +104,7 @@ _HOME = {
     "CausalTest": "graphs.causal",
     "to_html": "studio.page",
     "Schedule": "core.schedule",
+    "Moment": "core.moment",
     "Past": "steering.past",
     **dict.fromkeys(("Inertia", "inertia"), "steering.inertia"),
     **dict.fromkeys(("Revision", "revise"), "steering.revise"),
@@ -122,6 +126,7 @@ __all__ = [
     "Anatomy",
     "Audit",
     "Blocks",
+    "Bundle",
     "CausalTest",
     "Change",
     "Collection",
@@ -137,6 +142,7 @@ __all__ = [
     "Inertia",
     "InputError",
     "Layered",
+    "Letters",
     "LinearView",
     "Matching",
     "Memory",
@@ -144,6 +150,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelNotFoundError",
+    "Moment",
     "Networks",
     "NullTest",
     "Past",

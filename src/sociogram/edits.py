@@ -2,10 +2,10 @@
 
 Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`, `mean_ablate`, `freeze`, `swap`, `graft`. Who
 may talk to whom: `window`, `strided`, `random`, `blocks`, `clusters`, `bottleneck`, `isolate`. Another sequence: `attend`,
-`add_head`, with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at `layer=` and
-`query=`). All others take `layer=`, `head=`, most of them `query=` (readers), and the first four `key=` (senders), by number,
-slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and `from_json`
-store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
+`add_head`, `blend`, with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at
+`layer=` and `query=`). All others take `layer=`, `head=`, most of them `query=` (readers), and the first four `key=` (senders),
+by number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
+`from_json` store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from sociogram.steering.attend import AddHead as add_head
 from sociogram.steering.attend import Attend as attend
 from sociogram.steering.base import Edit
+from sociogram.steering.blend import Blend as blend
 from sociogram.steering.clusters import Clusters as clusters
 from sociogram.steering.edits import Cut as cut
 from sociogram.steering.edits import Force as force
@@ -46,6 +47,7 @@ __all__ = [
     "add",
     "add_head",
     "attend",
+    "blend",
     "blocks",
     "bottleneck",
     "clusters",

@@ -27,7 +27,7 @@ def test_the_plain_schedule_is_always_open_and_prints() -> None:
     assert all(sg.Schedule().is_open(i) for i in range(20))
     assert str(sg.Schedule()) == "all positions"
     assert str(sg.Schedule(every=4, open_for=2, start=3)) == "2 of every 4 positions from 3 on"
-    assert repr(sg.Schedule(every=4)) == "Schedule(every=4, open_for=1, start=0)"
+    assert repr(sg.Schedule(every=4)) == "Schedule(every=4, open_for=1, start=0, over='positions', predicate=None)"
     assert sg.Schedule(every=4) != sg.Schedule(every=5)
 
 

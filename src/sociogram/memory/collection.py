@@ -28,6 +28,7 @@ _COLUMNS = ["id", "text", "origin", "made", "tokens", "positions"]
 class Collection:
     """Some passages of a memory as they were when it was made, as a source to listen to: `edits.attend(source=collection)`.
 
+    `ages` `[token]` says how many of its passages were made after the token's own; what `forget` goes by.
     What is added to the memory later is not heard; what is removed cannot be, and is refused when it is asked for.
     """
 
@@ -42,6 +43,9 @@ class Collection:
         self._stripped = bool(about.get("stripped"))
         self._calls = {(path, int(n)): (i, int(heads)) for i, (path, n, heads, _) in enumerate(about.get("calls", []))}
         self._search = Search(store, self.ids, [len(tokens) for tokens in table["tokens"]])
+        order = table["made"].argsort(kind="stable").argsort().to_numpy()
+        ages = [len(order) - 1 - int(rank) for rank, tokens in zip(order, table["tokens"], strict=True) for _ in tokens]
+        self.ages: Int[Tensor, " token"] = torch.tensor(ages, dtype=torch.long)
         self._held: dict[Name, Told] = {}
 
     def heard_by(self, model: Model) -> Collection:

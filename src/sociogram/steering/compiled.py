@@ -33,6 +33,7 @@ class Act:
     texts: list[str]
     material: Any = None
     step: Heard | None = None
+    stack: str = ""
 
 
 @dataclass(eq=False)
@@ -101,7 +102,7 @@ def compiled(
         for layer, branches in _layers(edit, anatomy):
             for step, call in branches:
                 heads = edit.heads(anatomy.heads[call][0])
-                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own, material, step))
+                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own, material, step, stack))
     return Plan(tuple(edits), acts, texts[anatomy.main])
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
@@ -17,8 +18,8 @@ from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.continuing import Readable
 from sociogram.models.examine import forward_arguments
 from sociogram.models.seam import Editor, watching
-from sociogram.steering.attend import Attend
 from sociogram.steering.base import Edit, Scene
+from sociogram.steering.clock import schedule_of
 from sociogram.steering.departure import departure, first_departure
 from sociogram.steering.edits import ScaleEdges
 from sociogram.steering.residual import Still, StreamEdit
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from sociogram.models.model import Model
     from sociogram.steering.steer import Steered
 
+LISTED = 8
+"""How many of the positions at which a schedule was open are named in a line."""
 COLUMNS = ["edit", "layer", "head", "addressed", "changed", "moved"]
 
 
@@ -75,6 +78,29 @@ class Receipt:
                 numbers = int(count.addressed[head]), int(count.changed[head]), float(count.moved[head])
                 rows.append((str(edit), layer, pd.NA if isinstance(edit, StreamEdit) else head, *numbers))
         return pd.DataFrame(rows, columns=COLUMNS).astype({"head": "Int64"})
+
+    @property
+    def openings(self) -> pd.DataFrame:
+        """When schedules over tokens were open: one row per edit that has one and reader addressed, in all passes.
+
+        Columns `edit` (as text), `position, token, step` (tokens written so far, 0 in the prompt), `entropy` (nats, of the
+        distribution that the moment had; NaN where none was asked for) and `open`. Schedules over layers have no rows: the
+        layers that listened are in `edits`.
+        """
+        rows = [
+            (str(edit), *self._moment(edit, position), said)
+            for number, edit in enumerate(self.steered.edits)
+            for position, said in sorted(self.tally.openings.get(number, {}).items())
+        ]
+        return pd.DataFrame(rows, columns=["edit", "position", "token", "step", "entropy", "open"])
+
+    def _moment(self, edit: Edit, position: int) -> tuple[int, str, int, float]:
+        clock = self.tally.clock
+        assert clock is not None
+        stack = edit.stack or clock.main
+        own, texts = stack == clock.main, clock.texts[stack]
+        text = texts[position] if position < len(texts) else ""
+        return position, text, clock.step(position) if own else 0, clock.entropies.get(position, nan) if own else nan
 
     @cached_property
     def null_drift(self) -> float:
@@ -135,8 +161,13 @@ class Receipt:
         """Edits, path and counts as JSON, to be stored with a recording."""
         rows = json.loads(self.edits.to_json(orient="records", double_precision=15, force_ascii=False))
         return json.dumps(
-            {"edits": [str(edit) for edit in self.steered.edits], "path": self.path, "landed": rows}, ensure_ascii=False
+            {"edits": [str(edit) for edit in self.steered.edits], "path": self.path, "landed": rows, "open_at": self._open_at()},
+            ensure_ascii=False,
         )
+
+    def _open_at(self) -> dict[str, list[int]]:
+        """Per edit with a schedule over tokens, by its number, the positions at which it was open."""
+        return {str(number): [p for p, said in sorted(known.items()) if said] for number, known in self.tally.openings.items()}
 
     def __str__(self) -> str:
         """One line per edit."""
@@ -155,9 +186,18 @@ class Receipt:
             what = f"moved by {moved:.3g}" if stream else f"{moved:.3g} of weight moved"
             lines.append(
                 f"{edit}: {int(addressed):,} {'tokens' if stream else 'entries'} in {_layers(len(counts))}, "
-                f"{int(changed):,} changed{'' if moved != moved else f', {what}'}"
+                f"{int(changed):,} changed{'' if moved != moved else f', {what}'}{_opened(self.tally.openings.get(number))}"
             )
         return lines
+
+
+def _opened(known: Mapping[int, bool] | None) -> str:
+    """At how many of the positions met a schedule was open, and the first of them."""
+    if known is None:
+        return ""
+    where = [position for position, said in sorted(known.items()) if said]
+    listed = ", ".join(map(str, where[:LISTED])) + (" ..." if len(where) > LISTED else "")
+    return f", open at {len(where):,} of {len(known):,} positions ({listed})"
 
 
 def _layers(count: int) -> str:
@@ -180,7 +220,7 @@ def _nothing(edit: Edit) -> Edit:
     """An edit of the same layers and path that changes nothing."""
     if isinstance(edit, StreamEdit):
         return Still(layer=edit.layer, stack=edit.stack, like=edit)
-    if edit.reweighs() or (isinstance(edit, Attend) and edit.apart):
+    if edit.reweighs() or getattr(edit, "apart", False):
         return ScaleEdges(layer=edit.layer, stack=edit.stack, factor=1.0)
     return _Idle(layer=edit.layer, stack=edit.stack)
 
@@ -214,6 +254,8 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
         if met:
             continue
         hidden, gone = tally.hidden.get(number, 0), tally.gone.get(number, 0)
+        if (closed := _closed(edit, tally, number)) is not None:
+            raise EditDidNotLand(f"`{edit}` did not land: {closed}. Nothing was given out.")
         nobody = "no token of this run" if isinstance(edit, StreamEdit) else "no pair of tokens of this run"
         reason = (
             f"the model's own mask hides all {hidden:,} entries that it addresses (no token hears later ones, nor what lies "
@@ -224,3 +266,18 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
             else f"it addresses {nobody}"
         )
         raise EditDidNotLand(f"`{edit}` did not land: {reason}. Nothing was given out.")
+
+
+def _closed(edit: Edit, tally: Tally, number: int) -> str | None:
+    """Why nobody heard a source, where its schedule is the reason."""
+    schedule, known = schedule_of(edit), tally.openings.get(number, {})
+    if schedule is None or any(known.values()):
+        return None
+    if schedule.over == "layers":
+        listened = any(own == number for own, _ in tally.counts)
+        return None if listened else f"its schedule ({schedule}) opens none of the layers addressed"
+    if not known or tally.clock is None:
+        return None
+    nothing = schedule.over == "generated" and not tally.clock.step(max(known))
+    more = ", of which the model wrote none: let it write (steered.generate, record(generate=))" if nothing else ""
+    return f"its schedule ({schedule}) was closed at all {len(known):,} positions that were read{more}"

@@ -28,6 +28,7 @@ MEMORY = "memory.json"
 class Source(Protocol):
     """Keys and values that are not the prompt's own, with the names and positions of their tokens. A `Past` is one.
 
+    With `ages` `[token]` (whole numbers, 0 the newest) it says how old its tokens are, for edits with `forget`.
     What has `heard_by(model) -> Source` gives the source to listen to itself, when somebody begins to (a memory does). What has
     `nearest(name, query, count, asking) -> Found | None` can find tokens by their keys without comparing all of them.
     """
@@ -121,7 +122,9 @@ def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> 
         return _loaded(Path(given), model, stack)
     if isinstance(given, Source):
         return given
-    raise InputError(f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, or the path of one")
+    raise InputError(
+        f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, letters, or the path of one of them"
+    )
 
 
 def _loaded(path: Path, model: Model, stack: str | None) -> Source:

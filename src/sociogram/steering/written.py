@@ -13,6 +13,7 @@ from typing import Any
 from sociogram.core.errors import InputError
 from sociogram.steering.attend import AddHead, Attend
 from sociogram.steering.base import ADDRESSES, Edit, plain_fields
+from sociogram.steering.blend import Blend
 from sociogram.steering.clusters import Clusters
 from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, SetWeight
 from sociogram.steering.graft import Graft
@@ -24,7 +25,7 @@ from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Str
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
-        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead,
+        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead, Blend,
         Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
         Add, ProjectOut, Patch, CutSkip, SkipLayer,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 import torch
@@ -89,6 +89,12 @@ class Recording(Arrays):
         from sociogram.watch.moves import moves
 
         return moves(self)
+
+    def interference(self, *, by: Literal["layer", "token"] = "layer", pairs: bool = False) -> pd.DataFrame:
+        """How far the voices that a steered run heard agree or cancel; see `watch.interference.interference`."""
+        from sociogram.watch.interference import interference
+
+        return interference(self, by=by, pairs=pairs)
 
     def senders(self) -> pd.DataFrame:
         """How much each token told all others; see `watch.senders.senders`."""

@@ -25,6 +25,7 @@ from sociogram.steering.graft import Graft as graft
 from sociogram.steering.heads import Freeze as freeze
 from sociogram.steering.heads import Swap as swap
 from sociogram.steering.means import MeanAblate as mean_ablate
+from sociogram.steering.output import KnnLM as knn_lm
 from sociogram.steering.residual import Add as add
 from sociogram.steering.residual import CutSkip as cut_skip
 from sociogram.steering.residual import Patch as patch
@@ -58,6 +59,7 @@ __all__ = [
     "from_json",
     "graft",
     "isolate",
+    "knn_lm",
     "mean_ablate",
     "mute",
     "parse",

@@ -103,6 +103,8 @@ class Edit:
     """Whether what it cuts depends on positions and texts alone, so that layers of one pass can share it."""
     signs: ClassVar[bool] = False
     """Whether it means the same where weights are signed and no shares of a row (linear attention)."""
+    hears: ClassVar[bool] = True
+    """Whether it is of attention; else of the stream or of what the model says, for which there are other editors."""
     further: ClassVar[frozenset[str]] = frozenset()
     """Arguments of its own that are addresses too."""
 

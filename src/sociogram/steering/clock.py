@@ -50,6 +50,10 @@ class Clock:
         logits = getattr(output, "logits", None)
         self._last = logits[0, -1].detach() if isinstance(logits, Tensor) and logits.ndim == 3 else None
 
+    def expect(self, logits: Float[Tensor, " vocabulary"]) -> None:
+        """What the run expects next after an edit of the output, which the model itself did not."""
+        self._last = logits.detach()
+
     def is_open(self, number: int, schedule: Schedule, stack: str, layer: int, at: range) -> Bool[Tensor, " query"]:
         """Whether a schedule of the edit of this number is open to the readers at these positions."""
         if schedule.predicate is not None:

@@ -15,7 +15,6 @@ from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.anatomy import Anatomy, Heard, Layer
 from sociogram.models.tokens import find_token
 from sociogram.steering.base import Edit
-from sociogram.steering.residual import StreamEdit
 
 Name = tuple[str, int]
 
@@ -91,7 +90,7 @@ def compiled(
     for number, edit in enumerate(edits):
         if to_come and not edit.decodes:
             raise InputError(f"`{edit}` depends on the whole prompt at once and cannot act while the model writes")
-        if isinstance(edit, StreamEdit):
+        if not edit.hears:
             continue
         stack = _stack(edit, anatomy)
         own, later = texts[stack], to_come if stack == anatomy.main else 0

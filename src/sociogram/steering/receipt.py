@@ -22,8 +22,10 @@ from sociogram.steering.base import Edit, Scene
 from sociogram.steering.clock import schedule_of
 from sociogram.steering.departure import departure, first_departure
 from sociogram.steering.edits import ScaleEdges
+from sociogram.steering.output import OutputEdit, Unsaid
 from sociogram.steering.residual import Still, StreamEdit
 from sociogram.steering.tally import Tally
+from sociogram.steering.worded import by_head, opened, words
 from sociogram.watch.predictions import shown
 from sociogram.watch.record import record_under
 from sociogram.watch.request import Request
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from sociogram.models.model import Model
     from sociogram.steering.steer import Steered
 
-LISTED = 8
-"""How many of the positions at which a schedule was open are named in a line."""
 COLUMNS = ["edit", "layer", "head", "addressed", "changed", "moved"]
 
 
@@ -69,15 +69,18 @@ class Receipt:
         pairs of readers and its tokens, and `moved` is the weight that they got.
 
         Edits of the stream have no `head`: one row per edit and layer, `addressed` and `changed` count tokens, and `moved` is
-        the sum of the norms of their changes.
+        the sum of the norms of their changes. Edits of the output have no `layer` either: `addressed` and `changed` count
+        predictions, and `moved` is the probability that went to other tokens, summed.
         """
         rows = []
         for (number, layer), count in sorted(self.tally.counts.items()):
             edit = self.steered.edits[number]
             for head in torch.nonzero(count.addressed)[:, 0].tolist():
                 numbers = int(count.addressed[head]), int(count.changed[head]), float(count.moved[head])
-                rows.append((str(edit), layer, pd.NA if isinstance(edit, StreamEdit) else head, *numbers))
-        return pd.DataFrame(rows, columns=COLUMNS).astype({"head": "Int64"})
+                where = pd.NA if isinstance(edit, OutputEdit) else layer
+                rows.append((str(edit), where, head if by_head(edit) else pd.NA, *numbers))
+        whole = "Int64" if any(isinstance(edit, OutputEdit) for edit in self.steered.edits) else "int64"
+        return pd.DataFrame(rows, columns=COLUMNS).astype({"head": "Int64", "layer": whole})
 
     @property
     def openings(self) -> pd.DataFrame:
@@ -182,26 +185,13 @@ class Receipt:
         for number, edit in enumerate(self.steered.edits):
             counts = {layer: count for (own, layer), count in self.tally.counts.items() if own == number}
             addressed, changed, moved = (sum(float(c.total(i).sum()) for c in counts.values()) for i in range(3))
-            stream = isinstance(edit, StreamEdit)
-            what = f"moved by {moved:.3g}" if stream else f"{moved:.3g} of weight moved"
+            what, moving = words(edit, len(counts))
+            moving = moving.format(moved)
             lines.append(
-                f"{edit}: {int(addressed):,} {'tokens' if stream else 'entries'} in {_layers(len(counts))}, "
-                f"{int(changed):,} changed{'' if moved != moved else f', {what}'}{_opened(self.tally.openings.get(number))}"
+                f"{edit}: {int(addressed):,} {what}, "
+                f"{int(changed):,} changed{'' if moved != moved else f', {moving}'}{opened(self.tally.openings.get(number))}"
             )
         return lines
-
-
-def _opened(known: Mapping[int, bool] | None) -> str:
-    """At how many of the positions met a schedule was open, and the first of them."""
-    if known is None:
-        return ""
-    where = [position for position, said in sorted(known.items()) if said]
-    listed = ", ".join(map(str, where[:LISTED])) + (" ..." if len(where) > LISTED else "")
-    return f", open at {len(where):,} of {len(known):,} positions ({listed})"
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +208,8 @@ class _Idle(Edit):
 
 def _nothing(edit: Edit) -> Edit:
     """An edit of the same layers and path that changes nothing."""
+    if isinstance(edit, OutputEdit):
+        return Unsaid(query=edit.query)
     if isinstance(edit, StreamEdit):
         return Still(layer=edit.layer, stack=edit.stack, like=edit)
     if edit.reweighs() or getattr(edit, "apart", False):
@@ -256,7 +248,7 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
         hidden, gone = tally.hidden.get(number, 0), tally.gone.get(number, 0)
         if (closed := _closed(edit, tally, number)) is not None:
             raise EditDidNotLand(f"`{edit}` did not land: {closed}. Nothing was given out.")
-        nobody = "no token of this run" if isinstance(edit, StreamEdit) else "no pair of tokens of this run"
+        nobody = "no token of this run" if not by_head(edit) else "no pair of tokens of this run"
         reason = (
             f"the model's own mask hides all {hidden:,} entries that it addresses (no token hears later ones, nor what lies "
             "outside a sliding window)" + (f", and another edit cut {gone:,}" if gone else "")

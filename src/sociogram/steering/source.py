@@ -116,8 +116,7 @@ def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> 
     """
     if isinstance(given, Recording):
         return RecordingSource(given, given.anatomy if given.model is model else model.anatomy, stack)
-    if hasattr(given, "heard_by"):
-        given = given.heard_by(model)
+    given = opened(given, model)
     if isinstance(given, str | PathLike):
         return _loaded(Path(given), model, stack)
     if isinstance(given, Source):
@@ -127,12 +126,16 @@ def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> 
     )
 
 
-def _loaded(path: Path, model: Model, stack: str | None) -> Source:
-    if (path / MEMORY).is_file():
+def opened(given: Any, model: Model) -> Any:
+    """A memory (or what else has `heard_by`) for the model that listens, from itself or its path; anything else as it is."""
+    if isinstance(given, str | PathLike) and (Path(given) / MEMORY).is_file() and not hasattr(given, "heard_by"):
         from sociogram import Memory  # the public face: memories are made of what is here
 
-        heard: Source = Memory(path).heard_by(model)
-        return heard
+        given = Memory(given)
+    return given.heard_by(model) if hasattr(given, "heard_by") else given
+
+
+def _loaded(path: Path, model: Model, stack: str | None) -> Source:
     if path.is_dir():
         return RecordingSource(open_recording(path), model.anatomy, stack)
     from sociogram.steering.past import Past

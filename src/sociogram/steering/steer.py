@@ -22,6 +22,7 @@ from sociogram.steering.clock import Clock, asks_moments, expected
 from sociogram.steering.compiled import compiled
 from sociogram.steering.editor import PlanEditor
 from sociogram.steering.follower import Follower
+from sociogram.steering.output import OutputEditor, spoken
 from sociogram.steering.receipt import Receipt, check_landing
 from sociogram.steering.stream import StreamEditor, streamed
 from sociogram.steering.tally import Tally
@@ -243,7 +244,10 @@ class Steered:
                 plan.texts[:] = self.model.spell(ids)  # all of them: a sign may be made of several tokens
 
         editors: list[Editor] = [PlanEditor(plan, tally, _standing(past), clock)]
-        return [*editors, *([StreamEditor(self.model.hf, acts, tally)] if acts else [])], follow
+        editors += [StreamEditor(self.model.hf, acts, tally)] if acts else []
+        said = spoken(self.edits, anatomy, texts, self._materials, to_come)
+        editors += [OutputEditor(said, anatomy.stack(anatomy.main), tally, clock)] if said else []
+        return editors, follow
 
     def _clock(
         self, texts: dict[str, list[str]], ids: dict[str, list[int]], inputs: Mapping[str, Tensor], past: Readable | None

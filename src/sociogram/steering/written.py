@@ -19,6 +19,7 @@ from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, Se
 from sociogram.steering.graft import Graft
 from sociogram.steering.heads import Freeze, Swap
 from sociogram.steering.means import MeanAblate
+from sociogram.steering.output import KnnLM
 from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Topology, Window
 
@@ -27,7 +28,7 @@ KINDS: dict[str, type[Edit]] = {
     for kind in (
         Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead, Blend,
         Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
-        Add, ProjectOut, Patch, CutSkip, SkipLayer,
+        Add, ProjectOut, Patch, CutSkip, SkipLayer, KnnLM,
     )
 }  # fmt: skip
 _WORD = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\s'"])+""")

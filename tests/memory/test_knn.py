@@ -105,7 +105,7 @@ def test_the_account_and_other_edits_stay_what_they_are(llama: sg.Model, memory:
         rec = steered.record(PROMPT)
         said = steered.logits(PROMPT)
     assert rec.audit().max_relative_error < 1e-5
-    np.testing.assert_allclose(rec.tree["final_logits"].values, said[-1].numpy(), atol=1e-6)
+    np.testing.assert_allclose(rec.outputs["final_logits"][0], said[-1].numpy(), atol=1e-6)
 
 
 def test_decoding_says_what_prefill_says(llama: sg.Model, memory: sg.Memory) -> None:
@@ -160,6 +160,7 @@ def test_what_makes_no_sense_is_refused(llama: sg.Model, memory: sg.Memory, tmp_
         ("the memory's share lies between 0 and 1", lambda: edits.knn_lm(source=memory, lam=1.5)),
         ("temperature=0: a number above 0", lambda: edits.knn_lm(source=memory, temperature=0)),
         ("a whole number, at least 1", lambda: edits.knn_lm(source=memory, k=0)),
+        ("what a model says has no layer", lambda: edits.knn_lm(source=memory, schedule=sg.Schedule(every=2, over="layers"))),
         (r"holds no states: give a memory made with memory.add\(\.\.\., keep", lambda: logits(llama, edits.knn_lm(source=past))),
         (r"keeps no states: add passages with", lambda: logits(llama, edits.knn_lm(source=keys))),
         ("keeps states and no keys, so that no head can listen", lambda: logits(llama, edits.attend(source=memory))),

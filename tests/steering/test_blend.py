@@ -140,7 +140,7 @@ def test_each_voice_keeps_its_name_where_another_is_silent(
     np.testing.assert_array_equal(again.interference()["cosine"], rec.interference()["cosine"])
     two = recorded(llama, edits.attend(source=a), edits.mean_ablate(reference=[PROMPT], layer=0), edits.add_head(source=b))
     assert sorted(set(two.stack("decoder_outside")["key_source"].values)) == ["mean", "source 0", "source 2"]
-    assert len(two.interference()) == 3
+    assert two.interference(pairs=True)[["voice", "other"]].to_numpy().tolist() == [["source 0", "source 2"]] * 3
 
 
 class _Upper:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, final
 
 import pandas as pd
 import torch
@@ -182,9 +182,7 @@ class Letters:
             rows.append((number, len(about["texts"]), text[:_SHOWN], when, str(about.get("model"))))
         return pd.DataFrame(rows, columns=["number", "tokens", "text", "written", "model"])
 
-    def read(
-        self, model: Model, *, count: int | None = None, order: Literal["oldest", "newest", "second_to_last"] = "oldest"
-    ) -> Bundle:
+    def read(self, model: Model, *, count: int | None = None, order: str = "oldest") -> Bundle:
         """Several letters as one source, as they are now.
 
         Args:

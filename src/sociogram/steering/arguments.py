@@ -42,26 +42,27 @@ def numbers(edit: str, name: str, given: Any) -> tuple[float, ...]:
     return tuple(float(value) if isinstance(value, Real) else value for value in values)
 
 
-def check_rate(edit: str, rate: Any) -> None:
-    """Refuse what is no rate of forgetting."""
-    check_number(edit, "forget", rate)
-    if not 0 <= rate <= 1:
+def rate(edit: str, given: Any) -> float:
+    """A rate of forgetting, or words that it is none."""
+    check_number(edit, "forget", given)
+    if not 0 <= given <= 1:
         raise InputError(
-            f"{edit} forget={rate!r}: a rate lies between 0 (nothing is forgotten) and 1 (the newest alone is heard)"
+            f"{edit} forget={given!r}: a rate lies between 0 (nothing is forgotten) and 1 (the newest alone is heard)"
         )
+    return float(given)
 
 
-def forgotten(edit: str, source: Source, rate: float) -> Float[Tensor, " token"] | None:
-    """What is added to the scores of a source's tokens, age * log(1 - rate), so that older ones are heard less; None for rate 0.
+def forgotten(edit: str, source: Source, forget: float) -> Float[Tensor, " token"] | None:
+    """What is added to the scores of a source's tokens, age * log(1 - forget), so that older ones are heard less; None for 0.
 
     Raises:
         InputError: a source that does not say how old its tokens are.
     """
-    if not rate:
+    if not forget:
         return None
     ages = getattr(source, "ages", None)
     if ages is None:
         raise InputError(
             f"`{edit}`: this source does not say how old its tokens are, so that none can be forgotten: give letters or a memory"
         )
-    return torch.where(ages > 0, ages * (math.log1p(-rate) if rate < 1 else -math.inf), 0.0)
+    return torch.where(ages > 0, ages * (math.log1p(-forget) if forget < 1 else -math.inf), 0.0)

@@ -12,7 +12,7 @@ from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall, additive, plain_channels
 from sociogram.models.outside import Outside
 from sociogram.models.rotary import Rotation, find_rotation
-from sociogram.steering.arguments import as_schedule, check_rate, choice, forgotten, numbers
+from sociogram.steering.arguments import as_schedule, choice, forgotten, numbers, rate
 from sociogram.steering.base import Edit, Scene, check_whole
 from sociogram.steering.chosen import Part, found_part, narrowed, strongest
 from sociogram.steering.heads import by_head, refuse_grafted
@@ -79,7 +79,7 @@ class Attend(Edit):
         if self.top_k is not None:
             check_whole(self.name, "top_k", self.top_k, 1)
         object.__setattr__(self, "schedule", as_schedule(self.name, self.schedule))
-        check_rate(self.name, self.forget)
+        object.__setattr__(self, "forget", rate(self.name, self.forget))
         if (self.gate is None) == (self.join == "gate"):
             raise InputError(f'{self.name} join="{self.join}" gate={self.gate!r}: a gate from 0 to 1 goes with join="gate"')
         if self.gate is not None:

@@ -64,8 +64,8 @@ class Scene:
         return self.wanted.any(-1)
 
     def listeners(self, schedule: Schedule | None) -> Bool[Tensor, "head query"]:
-        """The readers addressed to whom a schedule is open, by head."""
-        if schedule is None or self.opened is None:
+        """The readers addressed to whom a schedule over tokens is open, by head; of one over layers, all."""
+        if schedule is None or self.opened is None or schedule.over == "layers":
             return self.readers
         return self.readers & self.opened(schedule).to(self.readers.device)
 

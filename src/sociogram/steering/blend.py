@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall
-from sociogram.steering.arguments import as_schedule, check_rate, choice, numbers
+from sociogram.steering.arguments import as_schedule, choice, numbers, rate
 from sociogram.steering.attend import POSITIONS, AddHead
 from sociogram.steering.base import Edit, Scene, check_whole
 
@@ -46,7 +46,7 @@ class Blend(Edit):
         choice(self.name, "positions", self.positions, POSITIONS)
         if self.top_k is not None:
             check_whole(self.name, "top_k", self.top_k, 1)
-        check_rate(self.name, self.forget)
+        object.__setattr__(self, "forget", rate(self.name, self.forget))
         object.__setattr__(self, "schedule", as_schedule(self.name, self.schedule))
 
     @property

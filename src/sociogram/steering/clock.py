@@ -54,12 +54,10 @@ class Clock:
         """What the run expects next after an edit of the output, which the model itself did not."""
         self._last = logits.detach()
 
-    def is_open(self, number: int, schedule: Schedule, stack: str, layer: int, at: range) -> Bool[Tensor, " query"]:
-        """Whether a schedule of the edit of this number is open to the readers at these positions."""
+    def is_open(self, number: int, schedule: Schedule, stack: str, at: range) -> Bool[Tensor, " query"]:
+        """Whether a schedule over tokens, of the edit of this number, is open to the readers at these positions."""
         if schedule.predicate is not None:
             return torch.tensor([self._at_moment(number, schedule, stack, p) for p in at], dtype=torch.bool)
-        if schedule.over == "layers":
-            return torch.full((len(at),), schedule.is_open(layer))
         places = torch.arange(at.start, at.stop)
         if schedule.over == "positions":
             return schedule.is_open(places)

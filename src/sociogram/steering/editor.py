@@ -93,9 +93,8 @@ class PlanEditor:
     def _opened(self, act: Act, queries: range, wanted: Tensor, schedule: Schedule) -> Tensor:
         """Whether a schedule is open to each reader, which is noted of those addressed."""
         assert self.clock is not None
-        found = self.clock.is_open(act.number, schedule, act.stack, act.layer, queries)
-        if schedule.over != "layers":
-            self.tally.hear(act.number, queries, found, wanted.any(-1).any(0))
+        found = self.clock.is_open(act.number, schedule, act.stack, queries)
+        self.tally.hear(act.number, queries, found, wanted.any(-1).any(0))
         return found
 
     def _cut(self, act: Act, call: AttentionCall) -> AttentionCall:

@@ -48,8 +48,12 @@ class OutputEdit(Edit):
     schedule: Any = None
 
     def check(self) -> None:
-        """A schedule or none."""
+        """A schedule over tokens, or none."""
         object.__setattr__(self, "schedule", as_schedule(self.name, self.schedule))
+        if self.schedule is not None and self.schedule.over == "layers":
+            raise InputError(
+                f'{self.name} schedule={self.schedule}: what a model says has no layer; over="positions" or "generated"'
+            )
 
     def changed(
         self, logits: Float[Tensor, "row vocabulary"], state: Float[Tensor, "row d_model"], material: Any
@@ -204,7 +208,7 @@ class OutputEditor:
         schedule = act.edit.schedule
         if schedule is None:
             return torch.ones(len(at), dtype=torch.bool)
-        found = self.clock.is_open(act.number, schedule, self.clock.main, act.layer, at)
+        found = self.clock.is_open(act.number, schedule, self.clock.main, at)
         self.tally.hear(act.number, at, found, _held(act.query, at, act.texts))
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BY = ("layer", "token")
 
 
-def interference(rec: Recording, *, by: Literal["layer", "token"] = "layer", pairs: bool = False) -> pd.DataFrame:
+def interference(rec: Recording, *, by: str = "layer", pairs: bool = False) -> pd.DataFrame:
     """How the voices that a steered run listened to (`edits.blend`, or several `attend` and `add_head`) meet in the stream.
 
     A voice's message to a reader in a layer is the sum over its tokens and all heads, its gain included: m = sum of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class Recording(Arrays):
 
         return moves(self)
 
-    def interference(self, *, by: Literal["layer", "token"] = "layer", pairs: bool = False) -> pd.DataFrame:
+    def interference(self, *, by: str = "layer", pairs: bool = False) -> pd.DataFrame:
         """How far the voices that a steered run heard agree or cancel; see `watch.interference.interference`."""
         from sociogram.watch.interference import interference
 

@@ -58,7 +58,6 @@ SHAPED = [
     "memory.collection",
     "memory.finding",
     "memory.meaning",
-    "memory.notes",
     "memory.passages",
     "memory.shelf",
     "memory.store",

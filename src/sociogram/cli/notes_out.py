@@ -68,16 +68,17 @@ def attach(
         soft_wrap=True,
     )
     screen.print("To let the model hear them:", style="dim")
-    for line in _use(model, memory):
+    for line in _use(model, memory, done.positions):
         screen.print(f"    {line}", markup=False, soft_wrap=True)
 
 
-def _use(model: str, memory: Path) -> list[str]:
+def _use(model: str, memory: Path, positions: str) -> list[str]:
+    where = "" if positions == "before" else f", positions={positions!r}"
     return [
         "import sociogram as sg",
         "from sociogram import edits",
         f"model, memory = sg.load({model!r}), sg.Memory({str(memory)!r})",
-        "with sg.steer(model, edits.attend(source=memory, top_k=8)) as steered:",
+        f"with sg.steer(model, edits.attend(source=memory, top_k=8{where})) as steered:",
         '    print(steered.generate("..."))',
     ]
 

@@ -26,11 +26,14 @@ class Attached:
         memory: where their keys and values are now.
         added: how many were read by the model now.
         there: how many had been read before.
+        positions: where `edits.attend(positions=)` can put them all: `"before"` the prompt, or, where the model has not as many
+            positions, `"none"`; `"as_stored"` in models whose keys cannot be moved.
     """
 
     memory: Memory
     added: int
     there: int
+    positions: str
 
 
 def attach(table: pd.DataFrame, path: Path, model: Model, layers: Given = None) -> Attached:
@@ -57,4 +60,14 @@ def attach(table: pd.DataFrame, path: Path, model: Model, layers: Given = None) 
             except InputError as error:
                 raise InputError(f"note {row['id'][:SHOWN]}: {error}") from error
             advance(1)
-    return Attached(memory, len(new), len(table) - len(new))
+    return Attached(memory, len(new), len(table) - len(new), _positions(memory, model))
+
+
+def _positions(memory: Memory, model: Model) -> str:
+    from sociogram.models.inputs import max_positions
+    from sociogram.models.rotary import find_rotation
+
+    if find_rotation(model).kind == "absolute":
+        return "as_stored"
+    most = max_positions(model.hf)
+    return "before" if most is None or memory.stats["tokens"] < most else "none"

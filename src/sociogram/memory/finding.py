@@ -40,6 +40,14 @@ def ordered(table: pd.DataFrame, cosines: Float[np.ndarray, " note"], top: int, 
     return table.iloc[places].assign(cosine=cosines[places].astype(float)).reset_index(drop=True)
 
 
+def cosines_to(text: str, rows: Float[np.ndarray, "note width"]) -> Float[np.ndarray, " note"]:
+    """How near notes are to a text; no model is asked where there are none."""
+    if not len(rows):
+        return np.zeros(0, np.float32)
+    found: np.ndarray = np.clip(rows @ meant([text])[0], -1, 1)
+    return found
+
+
 def meant(texts: Sequence[str]) -> Float[np.ndarray, "text width"]:
     """What texts mean. The model's libraries are imported here, so that listing notes does not wait for them.
 

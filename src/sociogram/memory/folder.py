@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sociogram.core.errors import InputError
 from sociogram.core.files import whole
 from sociogram.memory import markdown
-from sociogram.memory.note import Note
+from sociogram.memory.note import Note, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ def _read_all(folder: Path) -> tuple[list[_Read], list[Path]]:
     first: dict[str, _Read] = {}
     for file in files:
         try:
-            found = markdown.read(_content(file), datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat())
+            found = markdown.read(_content(file), moment(datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat()))
         except markdown.Fault as fault:
             faults.append(f"{file}, line {fault.line}: {fault.what}")
         except (InputError, OSError) as error:

@@ -8,13 +8,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from sociogram.core.errors import InputError
 from sociogram.memory.cluster import Cluster
-from sociogram.memory.finding import check, meant, order, ordered, shortest
+from sociogram.memory.finding import check, cosines_to, order, ordered, shortest
 from sociogram.memory.note import SHOWN, Note, Source, new_note
 from sociogram.memory.shelf import Shelf
 
@@ -108,7 +106,7 @@ class Notes:
         """
         check(query, top, least)
         table, rows = self._shelf.understood()
-        return ordered(table, _cosines(rows, query), top, least)
+        return ordered(table, cosines_to(query, rows), top, least)
 
     def near(self, name: str, *, top: int = 5, least: float = -1.0) -> pd.DataFrame:
         """The notes nearest in meaning to a note, which is not among them; as `find`."""
@@ -116,7 +114,7 @@ class Notes:
         check(note.text, top, least)
         table, rows = self._shelf.understood()
         others = (table["id"] != note.id).to_numpy()
-        return ordered(table[others], _cosines(rows[others], note.text), top, least)
+        return ordered(table[others], cosines_to(note.text, rows[others]), top, least)
 
     def cluster(self, query: str, *, top: int = 12, least: float = 0.3) -> Cluster:
         """The notes about something: those of `find`, with what tells how near they are to each other.
@@ -127,7 +125,7 @@ class Notes:
         """
         check(query, top, least)
         table, rows = self._shelf.understood()
-        cosines = _cosines(rows, query)
+        cosines = cosines_to(query, rows)
         enough = order(cosines, len(table), least)
         if not len(enough):
             best = int(cosines.argmax()) if len(table) else None
@@ -243,11 +241,3 @@ class Notes:
     def __repr__(self) -> str:
         """Where, and how many."""
         return f"Notes({str(self.folder)!r}: {len(self)} notes)"
-
-
-def _cosines(rows: Float[np.ndarray, "note width"], text: str) -> Float[np.ndarray, " note"]:
-    """How near notes are to a text; no model is asked where there are none."""
-    if not len(rows):
-        return np.zeros(0, np.float32)
-    found: np.ndarray = np.clip(rows @ meant([text])[0], -1, 1)
-    return found

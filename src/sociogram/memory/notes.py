@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+import numpy as np
 import pandas as pd
 
 from sociogram.core.errors import InputError
@@ -113,8 +114,9 @@ class Notes:
         note = self.note(name)
         check(note.text, top, least)
         table, rows = self._shelf.understood()
-        others = (table["id"] != note.id).to_numpy()
-        return ordered(table[others], cosines_to(note.text, rows[others]), top, least)
+        itself = (table["id"] == note.id).to_numpy()
+        cosines = np.clip(rows[~itself] @ rows[itself].sum(0), -1, 1)  # one row, or none if it was removed meanwhile
+        return ordered(table[~itself], cosines, top, least)
 
     def cluster(self, query: str, *, top: int = 12, least: float = 0.3) -> Cluster:
         """The notes about something: those of `find`, with what tells how near they are to each other.

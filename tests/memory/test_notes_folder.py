@@ -193,6 +193,14 @@ def test_one_id_with_two_texts_is_refused(notes: Notes, tmp_path: Path) -> None:
         notes.import_folder(tmp_path / "in")
 
 
+def test_a_file_without_an_id_is_there_if_another_has_its_text(notes: Notes, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.md").write_text("the same")
+    (tmp_path / "in" / "b.md").write_text(f"{HEAD}id: {'0' * 32}\n---\nthe same")
+    done = notes.import_folder(tmp_path / "in")
+    assert (done.added, done.there) == (("0" * 32,), 1)
+
+
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> sg.Model:
     folder = tmp_path_factory.mktemp("models") / "tiny"

@@ -33,15 +33,17 @@ PATIENCE = 60.0
 class Store:
     """The tables in one folder. Any number of readers, one writer at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a folder, or make one.
+    def __init__(self, folder: Path, kind: str = "memory") -> None:
+        """Open a folder of this kind ("memory", "store of notes"), or make one.
 
         Raises:
             InputError: the folder holds something else, or cannot be made.
             MissingExtraError: LanceDB is not installed.
         """
         self.folder = folder
-        self.database = _connected(folder)
+        self.database = _connected(folder, kind)
+        if (about := self.about) and (there := about.get("kind", "memory")) != kind:
+            raise InputError(f"{folder} is a {there}, not a {kind}: name another folder")
 
     @property
     def about(self) -> dict[str, Any]:
@@ -115,6 +117,10 @@ class Store:
         """How many rows a table has."""
         return int(self.database.open_table(table).count_rows()) if table in self.names() else 0
 
+    def version(self, table: str) -> int:
+        """Which state of a table this is; it grows with each change."""
+        return int(self.database.open_table(table).version) if table in self.names() else 0
+
     def clear(self) -> None:
         """Take all tables away."""
         for table in self.names():
@@ -155,20 +161,25 @@ def quoted(ids: Sequence[str]) -> str:
     return ", ".join("'" + one.replace("'", "''") + "'" for one in ids)
 
 
-def _connected(folder: Path) -> Any:
+def _connected(folder: Path, kind: str) -> Any:
     try:
         import lancedb
     except ImportError as error:
-        raise MissingExtraError("a memory needs LanceDB: pip install 'sociogram[memory]'") from error
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; a memory is a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
-        raise InputError(f"{folder} holds other things than a memory: name a new folder, or one that a memory was made in")
+        raise MissingExtraError(f"a {kind} needs LanceDB: pip install 'sociogram[memory]'") from error
     try:
+        if folder.is_file():
+            raise InputError(f"{folder} is a file; a {kind} is a folder")
+        if folder.is_dir() and _others(folder) and not (folder / ABOUT).is_file():
+            raise InputError(f"{folder} holds other things than a {kind}: name a new folder, or one that a {kind} was made in")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}") from error
     return lancedb.connect(folder)
+
+
+def _others(folder: Path) -> bool:
+    """Whether there is more in it than what the first writer leaves behind if it is killed before it said what this is."""
+    return any(not file.name.removeprefix(".").startswith((LOCK, "pending.", "memory.")) for file in folder.iterdir())
 
 
 def vectors(array: Float[np.ndarray, "row width"]) -> pa.FixedSizeListArray:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import sociogram as sg
-from sociogram.memory import shelf
 from sociogram.memory.note import moment
 from sociogram.notes import Notes, Source, shortest
 from tests.memory.counted import counted
@@ -265,7 +264,7 @@ def test_an_addition_that_stops_anywhere_is_taken_away_or_whole(
 
 
 def test_many_changes_are_put_together(tmp_path: Path, words: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "EVERY", 4)
+    monkeypatch.setattr("sociogram.memory.store.EVERY", 4)
     notes = Notes(tmp_path / "n")
     for number in range(9):
         notes.add(f"note {number}")

@@ -23,8 +23,6 @@ KIND, SOURCES = "store of notes", "sources"
 COLUMNS = ["id", "text", "made"]
 BATCH = 32
 """So many notes are saved at once, when there are many."""
-EVERY = 64
-"""After so many changes of a table its pieces are put together, so that reading stays quick."""
 
 
 class Shelf:
@@ -116,9 +114,6 @@ class Shelf:
         if links := [(note.id, source) for note in some for source in note.sources]:
             self.store.add(SOURCES, _source_rows(links))
         self.store.add(PASSAGES, pa.table({name: [getattr(note, name) for note in some] for name in COLUMNS}))
-        for name in (MEANINGS, PASSAGES):
-            if self.store.version(name) % EVERY == 0:
-                self.store.database.open_table(name).optimize()
         return [note.id for note in some]
 
     def _rows(self, table: str, columns: Sequence[str] | None = None) -> Any:

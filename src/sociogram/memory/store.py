@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from sociogram.core.errors import InputError, MissingExtraError
 from sociogram.core.files import whole
@@ -26,6 +26,8 @@ FORMAT = 2
 """Of the folder's layout."""
 PASSAGES, MEANINGS, STATES = "passages", "meanings", "states"
 ABOUT, PENDING, LOCK = "memory.json", "pending.json", "writer.lock"
+EVERY = 64
+"""Changes of a table after which its pieces are put together."""
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""
 
@@ -97,11 +99,16 @@ class Store:
         return {str(name) for name in self.database.list_tables().tables}
 
     def add(self, table: str, rows: pa.Table) -> None:
-        """Append rows to a table, which is made where there is none: one step, that is done or not."""
-        if table in self.names():
-            self.database.open_table(table).add(rows)
-        else:
+        """Append rows to a table, which is made where there is none: one step, that is done or not. Now and then a table's pieces
+        are put together, without which each addition would take longer than the one before.
+        """
+        if table not in self.names():
             self.database.create_table(table, data=rows)
+            return
+        grown = self.database.open_table(table)
+        grown.add(rows)
+        if grown.version % EVERY == 0:
+            grown.optimize()
 
     def rows(self, table: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table | None:
         """A table's rows; None where there is no such table."""
@@ -116,10 +123,6 @@ class Store:
     def count(self, table: str) -> int:
         """How many rows a table has."""
         return int(self.database.open_table(table).count_rows()) if table in self.names() else 0
-
-    def version(self, table: str) -> int:
-        """Which state of a table this is; it grows with each change."""
-        return int(self.database.open_table(table).version) if table in self.names() else 0
 
     def clear(self) -> None:
         """Take all tables away."""
@@ -193,3 +196,11 @@ def numbers(column: pa.ChunkedArray) -> Float[np.ndarray, "row width"]:
     """A column as rows of numbers."""
     joined = column.combine_chunks()
     return np.asarray(joined.flatten().to_numpy(zero_copy_only=False)).reshape(len(joined), -1)
+
+
+def exchanged(count: int, seed: int) -> Int[np.ndarray, " row"]:
+    """Whose place each of so many takes when all are dealt out anew, none (of two or more) its own."""
+    order = np.random.default_rng(seed).permutation(count)
+    found = np.empty(count, dtype=np.int64)
+    found[order] = np.roll(order, 1)
+    return found

@@ -430,7 +430,7 @@ def quick() -> Study:
 
 @needs_wordnet
 def test_the_quick_run_is_whole(quick: Study) -> None:
-    cost = quick[experiment.COST].set_index("arm")
+    cost = quick[tables.COST].set_index("arm")
     assert set(cost.index) == {arms.PLAIN, arms.PROMPT, *arms.ARMS}
     assert cost.loc[list(arms.ARMS), "parameters"].nunique() == 1
     one = cost.loc[arms.DICTIONARY]
@@ -438,11 +438,11 @@ def test_the_quick_run_is_whole(quick: Study) -> None:
     assert cost.loc[arms.ACROSS, "flops"] > one["flops"]
     assert cost.loc[arms.PROMPT, "flops"] > 2 * one["flops"]
     assert one["entries"] > 0 == cost.loc[arms.ZEROS, "entries"]
-    assert np.isfinite(quick[experiment.LOSS][list(texts.CLASSES)].to_numpy()).all()
-    assert set(quick[experiment.CHOICE]["choice"]) == set(entries.CHOICES)
-    assert quick[experiment.CHOICE]["parameters"].nunique() == 1
-    runs = quick[experiment.RUNS].set_index("arm")
-    told = quick[experiment.DIFFERENCE].set_index(["first", "second", "where"])["difference"]
+    assert np.isfinite(quick[tables.LOSS][list(texts.CLASSES)].to_numpy()).all()
+    assert set(quick[tables.CHOICE]["choice"]) == set(entries.CHOICES)
+    assert quick[tables.CHOICE]["parameters"].nunique() == 1
+    runs = quick[tables.RUNS].set_index("arm")
+    told = quick[tables.DIFFERENCE].set_index(["first", "second", "where"])["difference"]
     for second in (arms.SHUFFLED, arms.PLAIN):
         assert told[arms.DICTIONARY, second, "all"] == pytest.approx(
             runs.loc[arms.DICTIONARY, "all"] - runs.loc[second, "all"], abs=1e-9

@@ -80,21 +80,22 @@ class Settings:
     layers: int = 3
     cut: int = 2
     base_lines: int = 200000
-    base_steps: int = 700
+    base_steps: int = 450
     base_tokens: int = 384
     base_batch: int = 3
     base_rate: float = 4e-3
     units: int = 192
-    rows: tuple[int, ...] = (3072, 192, 640, 128)
-    steps: int = 150
+    rows: tuple[int, ...] = (2048, 128, 640, 96)
+    steps: int = 120
     batch: int = 32
     rates: tuple[float, ...] = (2e-3, 6e-3)
     model_cut: int = 28
     model_units: int = 512
     model_senses: int = 1
-    model_rows: tuple[int, ...] = (288, 48, 128, 32)
-    model_steps: int = 36
+    model_rows: tuple[int, ...] = (240, 32, 112, 24)
+    model_steps: int = 30
     model_batch: int = 12
+    model_rates: tuple[float, ...] = (1e-4, 4e-4)
     choices: bool = True
     rounds: int = 15
     seeds: int = 3
@@ -176,13 +177,12 @@ def _work(chosen: Settings, seeds: list[int]) -> list[Table]:
 def _sizes(chosen: Settings, real: bool) -> Sizes:
     """Of the society's, or of the pretrained model's adapters."""
     rows = chosen.model_rows if real else chosen.rows
-    units, steps, batch, senses = (
-        (chosen.model_units, chosen.model_steps, chosen.model_batch, chosen.model_senses)
-        if real
-        else (chosen.units, chosen.steps, chosen.batch, chosen.senses)
-    )
-    few = (rows[0], rows[1], rows[2])
-    return Sizes(few, min(rows[3], rows[2]), chosen.tokens, units, steps, batch, chosen.rates, senses, chosen.choice)
+    few, told = (rows[0], rows[1], rows[2]), min(rows[3], rows[2])
+    if real:
+        units, steps, batch, rates = chosen.model_units, chosen.model_steps, chosen.model_batch, chosen.model_rates
+        return Sizes(few, told, chosen.tokens, units, steps, batch, rates, chosen.model_senses, chosen.choice)
+    units, steps, batch, rates = chosen.units, chosen.steps, chosen.batch, chosen.rates
+    return Sizes(few, told, chosen.tokens, units, steps, batch, rates, chosen.senses, chosen.choice)
 
 
 def _compared(materials: list[Material], seeds: list[int], chosen: Settings) -> Found:

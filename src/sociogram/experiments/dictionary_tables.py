@@ -42,8 +42,8 @@ SENSE_NOTE = (
 
 _LOSS_NOTE = (
     "nats a token, means over seeds; after rare: the next token behind the end of a rare word (in WordNet, at most {rare} times "
-    "in what the society was grown on); of rare: where the next token belongs to one; rest: neither; with definitions in the prompt "
-    "on fewer rows, which the table of differences compares with the same of others"
+    "in what the society was grown on); of rare: where the next token belongs to one; rest: neither; definitions in the "
+    "prompt: on fewer rows, which the table of differences compares with the same of others"
 )
 _RUN_NOTE = (
     "check: loss on the text to choose by, among the tokens that occur; fell: of the training loss over the last fifth, as a "

@@ -80,13 +80,13 @@ class Settings:
     layers: int = 3
     cut: int = 2
     base_lines: int = 200000
-    base_steps: int = 450
+    base_steps: int = 400
     base_tokens: int = 384
     base_batch: int = 3
     base_rate: float = 4e-3
     units: int = 192
     rows: tuple[int, ...] = (2048, 128, 640, 96)
-    steps: int = 120
+    steps: int = 100
     batch: int = 32
     rates: tuple[float, ...] = (2e-3, 6e-3)
     model_cut: int = 28
@@ -95,7 +95,7 @@ class Settings:
     model_rows: tuple[int, ...] = (240, 32, 112, 24)
     model_steps: int = 30
     model_batch: int = 12
-    model_rates: tuple[float, ...] = (1e-4, 4e-4)
+    model_rates: tuple[float, ...] = (5e-4, 1.5e-3)
     choices: bool = True
     rounds: int = 15
     seeds: int = 3

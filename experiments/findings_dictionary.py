@@ -1,0 +1,123 @@
+"""What came out of `dictionary`; `findings` names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sociogram.experiments import Study
+from sociogram.experiments import dictionary_arms as arms
+from sociogram.experiments import dictionary_tables as tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def dictionary(study: Study) -> list[str]:
+    """Whether the entries help, against every control, at which cost, and what of it is the entries' content."""
+    models = list(dict.fromkeys(study[tables.LOSS]["model"]))
+    return [
+        *(_helps(study, model) for model in models),
+        *(_parts(study, model) for model in models),
+        *(_cost(study, model) for model in models),
+        _senses(study, models),
+        *([_choices(study[tables.CHOICE])] if any(table.title == tables.CHOICE for table in study.tables) else []),
+        _verdict(study, models),
+    ]
+
+
+def _cell(study: Study, model: str, first: str, second: str, where: str) -> pd.Series:
+    return study[tables.DIFFERENCE].set_index(["model", "first", "second", "where"]).loc[(model, first, second, where)]
+
+
+def _wide(row: pd.Series) -> float:
+    """Half of the wider of the two intervals."""
+    return max(half for half in (row["seeds_half"], row["rows_half"]) if half == half)
+
+
+def _told(row: pd.Series) -> str:
+    """A difference with the wider of its intervals."""
+    return f"{row['difference']:+.3f} ± {_wide(row):.3f}"
+
+
+def _clear(row: pd.Series) -> bool:
+    return abs(row["difference"]) > _wide(row)
+
+
+def _helps(study: Study, model: str) -> str:
+    every, rare = (_cell(study, model, arms.DICTIONARY, arms.WIDER, where) for where in ("all", "after rare"))
+    shuffled, behind = (_cell(study, model, arms.DICTIONARY, arms.SHUFFLED, where) for where in ("all", "after rare"))
+    return (
+        f"{model}: with the entries beside the stream the loss is {_told(every)} nats a token against an equally large adapter without "
+        f"them, and behind rare words {_told(rare)} (wider of the 95 % intervals over {int(every['seeds'])} seeds and over the text's rows; "
+        f"below 0 is better, {_said(every)} and {_said(rare)}). Against the same entries dealt out wrongly: {_told(shuffled)} and "
+        f"{_told(behind)} ({_said(shuffled)} and {_said(behind)})."
+    )
+
+
+def _said(row: pd.Series) -> str:
+    if not _clear(row):
+        return "not told from 0"
+    return "better" if row["difference"] < 0 else "worse"
+
+
+def _parts(study: Study, model: str) -> str:
+    shuffled = _cell(study, model, arms.SHUFFLED, arms.ZEROS, "all")
+    across = _cell(study, model, arms.ACROSS, arms.WIDER, "all")
+    beside = _cell(study, model, arms.DICTIONARY, arms.ACROSS, "all")
+    prompt, rare = (_cell(study, model, arms.PROMPT, arms.PLAIN, where) for where in ("all", "after rare"))
+    return (
+        f"{model}, the controls: entries of other words {_told(shuffled)} against none (a code for the whole word, whatever it says: "
+        f"{_said(shuffled)}); cross-attention to the entries {_told(across)} against an adapter without, so that the MLP beside it is "
+        f"{_told(beside)} from it; definitions in the prompt {_told(prompt)} against the plain model, behind rare words {_told(rare)}."
+    )
+
+
+def _cost(study: Study, model: str) -> str:
+    cost = study[tables.COST].set_index(["model", "arm"])
+    own, prompt, across = (cost.loc[(model, arm)] for arm in (arms.DICTIONARY, arms.PROMPT, arms.ACROSS))
+    return (
+        f"{model}, the cost: {own['relative_flops']:.3f} times the plain model's operations a token ({own['parameters']:,.0f} parameters), "
+        f"cross-attention {across['relative_flops']:.3f}, definitions in the prompt {prompt['relative_flops']:.1f} "
+        f"({prompt['read']:.0f} tokens read for each of the text) and {prompt['milliseconds'] / own['milliseconds']:.1f} times the time of "
+        f"the adapter with entries. Reading the {own['entries']:,.0f} tokens of all entries once costs as much as "
+        f"{own['entry_flops'] / (prompt['flops'] - own['flops']):,.0f} tokens of text with definitions in the prompt."
+    )
+
+
+def _senses(study: Study, models: list[str]) -> str:
+    senses = study[tables.SENSES].set_index(["model", "arm"])
+    said = []
+    for model in models:
+        cells = [(name, senses.loc[(model, arm)]) for name, arm in (("plain", arms.PLAIN), ("dictionary", arms.DICTIONARY), ("in the prompt", arms.PROMPT), ("wider", arms.WIDER))]  # fmt: skip # noqa: E501
+        told = ", ".join(f"{name} {row['score']:.2f} ± {row['error']:.2f} ({row['right']:.0%})" for name, row in cells)
+        said.append(f"{model}: {told}")
+    return (
+        f"Words of two senses, nats by which a context favours its own continuation, standard error over words, share above 0: "
+        f"{'; '.join(said)}."
+    )
+
+
+def _choices(table: pd.DataFrame) -> str:
+    means = table.groupby("choice", sort=False)["all"].mean()
+    spread = table.pivot(index="seed", columns="choice", values="all")
+    apart = (spread["two, sorted"] - spread["two, unsorted"]).to_numpy()
+    told = ", ".join(f"{name}: {loss:.3f}" for name, loss in means.items())
+    return (
+        f"Which entry is given matters little in the society ({told}); two slots sorted by frequency against unsorted: "
+        f"{apart.mean():+.4f}, lower in {int((apart < 0).sum())} of {len(apart)} seeds."
+    )
+
+
+def _verdict(study: Study, models: list[str]) -> str:
+    parts = []
+    for model in models:
+        content = _cell(study, model, arms.DICTIONARY, arms.SHUFFLED, "after rare")
+        whole = _cell(study, model, arms.DICTIONARY, arms.WIDER, "all")
+        answer = (
+            "yes" if _clear(whole) and whole["difference"] < 0 and _clear(content) and content["difference"] < 0 else "not shown"
+        )
+        parts.append(f"{model} {answer}")
+    return (
+        f"Better results for less computation than definitions in the prompt, and by what entries say (better than the adapter without "
+        f"them, and behind rare words than wrong entries, both clear of 0)? {'; '.join(parts)}."
+    )

@@ -47,9 +47,9 @@ def _helps(study: Study, model: str) -> str:
     every, rare = (_cell(study, model, arms.DICTIONARY, arms.WIDER, where) for where in ("all", "after rare"))
     shuffled, behind = (_cell(study, model, arms.DICTIONARY, arms.SHUFFLED, where) for where in ("all", "after rare"))
     return (
-        f"{model}: with the entries beside the stream the loss is {_told(every)} nats a token against an equally large adapter without "
-        f"them, and behind rare words {_told(rare)} (wider of the 95 % intervals over {int(every['seeds'])} seeds and over the text's rows; "
-        f"below 0 is better, {_said(every)} and {_said(rare)}). Against the same entries dealt out wrongly: {_told(shuffled)} and "
+        f"{model}: with the entries beside the stream the loss is {_told(every)} nats a token against an equally large adapter "
+        f"without them, and behind rare words {_told(rare)} ({_said(every)} and {_said(rare)}; the wider of the 95 % intervals over "
+        f"{int(every['seeds'])} seeds and over the text's rows). Against the same entries dealt out wrongly: {_told(shuffled)} and "
         f"{_told(behind)} ({_said(shuffled)} and {_said(behind)})."
     )
 
@@ -66,9 +66,10 @@ def _parts(study: Study, model: str) -> str:
     beside = _cell(study, model, arms.DICTIONARY, arms.ACROSS, "all")
     prompt, rare = (_cell(study, model, arms.PROMPT, arms.PLAIN, where) for where in ("all", "after rare"))
     return (
-        f"{model}, the controls: entries of other words {_told(shuffled)} against none (a code for the whole word, whatever it says: "
-        f"{_said(shuffled)}); cross-attention to the entries {_told(across)} against an adapter without, so that the MLP beside it is "
-        f"{_told(beside)} from it; definitions in the prompt {_told(prompt)} against the plain model, behind rare words {_told(rare)}."
+        f"{model}, the others: entries of other words, a code for each word whatever it says, {_told(shuffled)} against zeros "
+        f"({_said(shuffled)}); cross-attention to the entries {_told(across)} against an adapter without them ({_said(across)}), and "
+        f"the MLP {_told(beside)} against it ({_said(beside)}); definitions in the prompt {_told(prompt)} against the plain model "
+        f"({_said(prompt)}), behind rare words {_told(rare)} ({_said(rare)})."
     )
 
 
@@ -76,23 +77,27 @@ def _cost(study: Study, model: str) -> str:
     cost = study[tables.COST].set_index(["model", "arm"])
     own, prompt, across = (cost.loc[(model, arm)] for arm in (arms.DICTIONARY, arms.PROMPT, arms.ACROSS))
     return (
-        f"{model}, the cost: {own['relative_flops']:.3f} times the plain model's operations a token ({own['parameters']:,.0f} parameters), "
-        f"cross-attention {across['relative_flops']:.3f}, definitions in the prompt {prompt['relative_flops']:.1f} "
-        f"({prompt['read']:.0f} tokens read for each of the text) and {prompt['milliseconds'] / own['milliseconds']:.1f} times the time of "
-        f"the adapter with entries. Reading the {own['entries']:,.0f} tokens of all entries once costs as much as "
-        f"{own['entry_flops'] / (prompt['flops'] - own['flops']):,.0f} tokens of text with definitions in the prompt."
+        f"{model}, the cost: {own['relative_flops']:.3f} times the plain model's operations a token "
+        f"({own['parameters']:,.0f} parameters); cross-attention {across['relative_flops']:.3f}; definitions in the prompt "
+        f"{prompt['relative_flops']:.1f} ({prompt['read']:.0f} tokens read for each of the text), which take "
+        f"{prompt['milliseconds'] / own['milliseconds']:.1f} times as long as the adapter with entries. To have read the "
+        f"{own['entries']:,.0f} tokens of all entries once is paid back after "
+        f"{own['entry_flops'] / (prompt['flops'] - own['flops']):,.0f} tokens of text that need no definitions in the prompt."
     )
+
+
+SENSES = {"plain": arms.PLAIN, "wider adapter": arms.WIDER, "dictionary": arms.DICTIONARY, "in the prompt": arms.PROMPT}
 
 
 def _senses(study: Study, models: list[str]) -> str:
     senses = study[tables.SENSES].set_index(["model", "arm"])
     said = []
     for model in models:
-        cells = [(name, senses.loc[(model, arm)]) for name, arm in (("plain", arms.PLAIN), ("dictionary", arms.DICTIONARY), ("in the prompt", arms.PROMPT), ("wider", arms.WIDER))]  # fmt: skip # noqa: E501
-        told = ", ".join(f"{name} {row['score']:.2f} ± {row['error']:.2f} ({row['right']:.0%})" for name, row in cells)
-        said.append(f"{model}: {told}")
+        cells = {name: senses.loc[(model, arm)] for name, arm in SENSES.items()}
+        told = (f"{name} {row['score']:.2f} ± {row['error']:.2f} ({row['right']:.0%} above 0)" for name, row in cells.items())
+        said.append(f"{model}: {', '.join(told)}")
     return (
-        f"Words of two senses, nats by which a context favours its own continuation, standard error over words, share above 0: "
+        "Words of two senses, nats by which a context favours the continuation that fits it (standard error over words): "
         f"{'; '.join(said)}."
     )
 
@@ -118,6 +123,7 @@ def _verdict(study: Study, models: list[str]) -> str:
         )
         parts.append(f"{model} {answer}")
     return (
-        f"Better results for less computation than definitions in the prompt, and by what entries say (better than the adapter without "
-        f"them, and behind rare words than wrong entries, both clear of 0)? {'; '.join(parts)}."
+        "Do entries beside the stream give better results, at a fraction of what definitions in the prompt cost, and by what they say "
+        "(clear of 0 against the wider adapter everywhere and against shuffled entries behind rare words)? "
+        f"{'; '.join(parts)}."
     )

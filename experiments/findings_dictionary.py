@@ -48,9 +48,9 @@ def _helps(study: Study, model: str) -> str:
     shuffled, behind = (_cell(study, model, arms.DICTIONARY, arms.SHUFFLED, where) for where in ("all", "after rare"))
     return (
         f"{model}: with the entries beside the stream the loss is {_told(every)} nats a token against an equally large adapter "
-        f"without them, and behind rare words {_told(rare)} ({_said(every)} and {_said(rare)}; the wider of the 95 % intervals over "
-        f"{int(every['seeds'])} seeds and over the text's rows). Against the same entries dealt out wrongly: {_told(shuffled)} and "
-        f"{_told(behind)} ({_said(shuffled)} and {_said(behind)})."
+        f"without them, and behind rare words {_told(rare)} ({_said(every)} and {_said(rare)}; the wider of the 95 % "
+        f"intervals over {int(every['seeds'])} seeds and over the text's rows). Against the same entries dealt out wrongly: "
+        f"{_told(shuffled)} and {_told(behind)} ({_said(shuffled)} and {_said(behind)})."
     )
 
 
@@ -67,9 +67,9 @@ def _parts(study: Study, model: str) -> str:
     prompt, rare = (_cell(study, model, arms.PROMPT, arms.PLAIN, where) for where in ("all", "after rare"))
     return (
         f"{model}, the others: entries of other words, a code for each word whatever it says, {_told(shuffled)} against zeros "
-        f"({_said(shuffled)}); cross-attention to the entries {_told(across)} against an adapter without them ({_said(across)}), and "
-        f"the MLP {_told(beside)} against it ({_said(beside)}); definitions in the prompt {_told(prompt)} against the plain model "
-        f"({_said(prompt)}), behind rare words {_told(rare)} ({_said(rare)})."
+        f"({_said(shuffled)}); cross-attention to the entries {_told(across)} against an adapter without them ({_said(across)}), "
+        f"and the MLP {_told(beside)} against it ({_said(beside)}); definitions in the prompt {_told(prompt)} against the plain "
+        f"model ({_said(prompt)}), behind rare words {_told(rare)} ({_said(rare)})."
     )
 
 
@@ -123,7 +123,7 @@ def _verdict(study: Study, models: list[str]) -> str:
         )
         parts.append(f"{model} {answer}")
     return (
-        "Do entries beside the stream give better results, at a fraction of what definitions in the prompt cost, and by what they say "
-        "(clear of 0 against the wider adapter everywhere and against shuffled entries behind rare words)? "
+        "Do entries beside the stream give better results, at a fraction of what definitions in the prompt cost, and by what they "
+        "say (clear of 0 against the wider adapter everywhere and against shuffled entries behind rare words)? "
         f"{'; '.join(parts)}."
     )

@@ -123,7 +123,7 @@ def _verdict(study: Study, models: list[str]) -> str:
         )
         parts.append(f"{model} {answer}")
     return (
-        "Do entries beside the stream give better results, at a fraction of what definitions in the prompt cost, and by what they "
-        "say (clear of 0 against the wider adapter everywhere and against shuffled entries behind rare words)? "
+        "Do entries beside the stream give better results, at a fraction of what definitions in the prompt cost, and by what "
+        "they say (clear of 0 against the wider adapter everywhere and against shuffled entries behind rare words)? "
         f"{'; '.join(parts)}."
     )

@@ -344,6 +344,9 @@ def test_training_leaves_the_model_and_lowers_the_loss(base: Base, given: arms.M
     again = adapters.teach(base, arms.maker(arms.DICTIONARY, given.train.streams, 16), given.train, given.check, **shape)
     assert all(torch.equal(value, before[name]) for name, value in base.hf.state_dict().items())
     assert trained.check == again.check
+    assert all(weight.requires_grad and weight.grad is None for weight in base.hf.parameters()), (
+        "as they were, and none was taken"
+    )
     plain = adapters.losses(base, None, given.test).mean()
     assert adapters.losses(base, trained.adapter, given.test).mean() < plain - 0.05
 

@@ -175,10 +175,17 @@ def test_rows_begin_with_lines_and_classes_are_where_they_say(base: Base) -> Non
     assert torch.equal(rows.inputs[:, 1:], rows.labels[:, :-1])
     begun = base.tokenizer.batch_decode(rows.ids)
     assert all(any(text.startswith(line[:4]) for line in LINES) for text in begun)
-    found = rows.classes({"bank", "mice"})
+    rare = {"bank", "mice", "well-kept"}
+    assert any(
+        not end
+        for own, ends in zip(rows.whole, rows.ends.tolist(), strict=True)
+        for word, end in zip(own, ends, strict=True)
+        if word in rare
+    )
+    found = rows.classes(rare)
     for row, (whole, ends) in enumerate(zip(rows.whole, rows.ends.tolist(), strict=True)):
         for n in range(12):
-            after, of = whole[n] in ("bank", "mice") and ends[n], whole[n + 1] in ("bank", "mice")
+            after, of = whole[n] in rare and ends[n], whole[n + 1] in rare
             assert [bool(found[kind][row, n]) for kind in texts.CLASSES] == [True, after, of, not (after or of)]
     again = texts.packed(base.tokenizer, LINES, 12, 5, 1)
     assert not torch.equal(rows.ids, again.ids)

@@ -77,10 +77,10 @@ def _cost(study: Study, model: str) -> str:
     cost = study[tables.COST].set_index(["model", "arm"])
     own, prompt, across = (cost.loc[(model, arm)] for arm in (arms.DICTIONARY, arms.PROMPT, arms.ACROSS))
     return (
-        f"{model}, the cost: {own['relative_flops']:.3f} times the plain model's operations a token "
-        f"({own['parameters']:,.0f} parameters); cross-attention {across['relative_flops']:.3f}; definitions in the prompt "
-        f"{prompt['relative_flops']:.1f} ({prompt['read']:.0f} tokens read for each of the text), which take "
-        f"{prompt['milliseconds'] / own['milliseconds']:.1f} times as long as the adapter with entries. To have read the "
+        f"{model}, the cost: {own['flops_times']:.3f} times the plain model's operations a token "
+        f"({own['parameters']:,.0f} parameters); cross-attention {across['flops_times']:.3f}; definitions in the prompt "
+        f"{prompt['flops_times']:.1f} ({prompt['read']:.0f} tokens read for each of the text), which take "
+        f"{prompt['ms'] / own['ms']:.1f} times as long as the adapter with entries. To have read the "
         f"{own['entries']:,.0f} tokens of all entries once is paid back after "
         f"{own['entry_flops'] / (prompt['flops'] - own['flops']):,.0f} tokens of text that need no definitions in the prompt."
     )

@@ -238,7 +238,7 @@ def draw(study: Study) -> Figure:
         ax.axvline(0, color=COLOURS[7], linewidth=0.8)
         ax.set_yticks(range(len(pairs), 0, -1), [f"{first}\nminus {second}" for first, second in pairs], fontsize=8)
         label(ax, f"{model}: left of 0 the first is better (wider of two 95 % intervals)", "loss minus loss, nats a token", "")
-        ax, costs = axes[len(models) + column], study[COST][study[COST]["model"] == model].set_index("arm")["relative_flops"]
+        ax, costs = axes[len(models) + column], study[COST][study[COST]["model"] == model].set_index("arm")["flops_times"]
         apart = study[DIFFERENCE][(study[DIFFERENCE]["model"] == model) & (study[DIFFERENCE]["second"] == PLAIN)]
         for number, arm in enumerate([*ARMS, PROMPT]):
             cells = apart[apart["first"] == arm].set_index("where").loc[["all", "after rare"], "difference"]

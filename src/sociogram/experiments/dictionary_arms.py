@@ -20,16 +20,16 @@ from sociogram.experiments.dictionary_texts import Rows, counts_of, lines_of, pa
 from sociogram.experiments.sense_contexts import Twice
 from sociogram.experiments.wordnet import WordNet
 
-PLAIN, PROMPT = "plain", "definitions in the prompt"
+PLAIN, PROMPT = "plain", "in the prompt"
 ZEROS, WIDER, DICTIONARY, SHUFFLED, ACROSS = (
-    "no dictionary (zeros)",
-    "no dictionary (wider)",
+    "zeros",
+    "wider",
     "dictionary",
     "shuffled",
     "cross-attention",
 )
 ARMS = (ZEROS, WIDER, DICTIONARY, SHUFFLED, ACROSS)
-"""Adapters, all of the same number of parameters; the first has some that read zeros, the second none."""
+"""Adapters, all of the same number of parameters: the first reads zeros for entries, the second has no place for them."""
 
 
 @dataclass(frozen=True)

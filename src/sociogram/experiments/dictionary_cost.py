@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sociogram.experiments.dictionary_adapters import Adapter, Lesson, states
-from sociogram.experiments.dictionary_arms import PLAIN, PROMPT, Material
+from sociogram.experiments.dictionary_arms import PLAIN, PROMPT, WIDER, ZEROS, Material
 from sociogram.experiments.dictionary_bases import Base
 from sociogram.experiments.dictionary_prompt import prompt_of
 
@@ -33,13 +33,13 @@ def cost(given: Material, adapters: dict[str, Adapter], rounds: int) -> pd.DataF
     tokens, rows = given.test.labels.shape[1], []
     for name, (read, _) in ways.items():
         adapter = adapters.get(name)
-        of_entries = given.lexicon.tokens if adapter is not None and "no dictionary" not in name else 0
+        of_entries = given.lexicon.tokens if adapter is not None and name not in (ZEROS, WIDER) else 0
         numbers = (0 if adapter is None else adapter.count, read / tokens, counted[name] / tokens, times[name] / tokens)
         rows.append((base.name, name, *numbers, of_entries, float(of_entries) * entry))
-    columns = ["model", "arm", "parameters", "read", "flops", "milliseconds", "entries", "entry_flops"]
+    columns = ["model", "arm", "parameters", "read", "flops", "ms", "entries", "entry_flops"]
     table = pd.DataFrame(rows, columns=columns)
-    table.insert(5, "relative_flops", table["flops"] / table["flops"].iloc[0])
-    table.insert(7, "relative_time", table["milliseconds"] / table["milliseconds"].iloc[0])
+    table.insert(5, "flops_times", table["flops"] / table["flops"].iloc[0])
+    table.insert(7, "ms_times", table["ms"] / table["ms"].iloc[0])
     return table
 
 

@@ -41,17 +41,18 @@ SENSE_NOTE = (
 )
 
 _LOSS_NOTE = (
-    "nats a token, means over seeds; after rare: the next token behind the end of a rare word (in WordNet, at most {rare} times "
-    "in what the society was grown on); of rare: where the next token belongs to one; rest: neither; definitions in the "
-    "prompt: on fewer rows, which the table of differences compares with the same of others"
+    "nats a token, means over seeds; zeros, wider: adapters without a dictionary; in the prompt: definitions, no adapter, on fewer "
+    "rows, which the table of differences compares with the same of others; after rare: the next token behind the end of a rare "
+    "word (in WordNet, at most {rare} times in what the society was grown on); of rare: where the next token belongs to one; "
+    "rest: neither"
 )
 _RUN_NOTE = (
     "check: loss on the text to choose by, among the tokens that occur; fell: of the training loss over the last fifth, as a "
     "share; senses: mean score of the pairs"
 )
 _TEXT_NOTE = (
-    "tokens of each part, entries read, share of tokens at which one is given, shares of the test text, tokens read for each of "
-    "it with definitions in the prompt"
+    "tokens of each part, entries read, share of tokens at which one is given, shares of the test text; in_prompt: tokens read "
+    "for each of the text with definitions in the prompt"
 )
 
 
@@ -131,7 +132,7 @@ def text_row(given: Material, read: float) -> dict[str, object]:
     rows, tokens = given.sizes.rows, given.sizes.tokens
     given_at = float((given.test.slots > 0).any(-1).double().mean())
     counts = {"train": rows[0] * tokens, "check": rows[1] * tokens, "test": rows[2] * tokens, "entries": len(given.lexicon.texts)}
-    return {"model": given.base.name, **counts, "given_at": given_at, **named, "read_with_definitions": read}
+    return {"model": given.base.name, **counts, "given_at": given_at, **named, "in_prompt": read}
 
 
 def tables_of(found: Sequence[Found], others: pd.DataFrame, *, rare: int, pairs: int, tokens: int) -> list[Table]:

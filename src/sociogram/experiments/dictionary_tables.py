@@ -41,7 +41,7 @@ SENSE_NOTE = (
 )
 
 _LOSS_NOTE = (
-    "nats a token, means over seeds; zeros, wider: adapters without a dictionary; in the prompt: definitions, no adapter, on fewer "
+    "nats a token, means over seeds; zeros, wider: adapters without a dictionary; in the prompt: definitions, no adapter, fewer "
     "rows, which the table of differences compares with the same of others; after rare: the next token behind the end of a rare "
     "word (in WordNet, at most {rare} times in what the society was grown on); of rare: where the next token belongs to one; "
     "rest: neither"

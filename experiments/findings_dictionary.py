@@ -21,6 +21,7 @@ def dictionary(study: Study) -> list[str]:
         *(_cost(study, model) for model in models),
         _senses(study, models),
         *([_choices(study[tables.CHOICE])] if any(table.title == tables.CHOICE for table in study.tables) else []),
+        _rates(study),
         _verdict(study, models),
     ]
 
@@ -113,17 +114,37 @@ def _choices(table: pd.DataFrame) -> str:
     )
 
 
+def _rates(study: Study) -> str:
+    """Which arms wanted the highest rate that was tried, and how far cross-attention came."""
+    runs = study[tables.RUNS].dropna(subset=["rate"])
+    last = runs[runs["seed"] == runs["seed"].min()]
+    said = []
+    for model, own in last.groupby("model", sort=False):
+        highest = own["rate"].max()
+        lower = [str(arm) for arm in own[own["rate"] < highest]["arm"]]
+        said.append(f"{model}'s at {highest:g}{', but ' + ' and '.join(lower) if lower else ''}")
+        across = _cell(study, str(model), arms.ACROSS, arms.PLAIN, "all")
+        said[-1] += f" (cross-attention ended {_told(across)} from the plain model)"
+    return (
+        f"Most adapters were best at the higher of two rates ({'; '.join(said)}): higher ones and more steps might take all "
+        "further, and what cross-attention did not learn in these steps it might learn in more."
+    )
+
+
 def _verdict(study: Study, models: list[str]) -> str:
+    """What entries are worth over their control, beside what definitions in the prompt are worth over theirs."""
     parts = []
     for model in models:
+        whole, rare = (_cell(study, model, arms.DICTIONARY, arms.WIDER, where) for where in ("all", "after rare"))
         content = _cell(study, model, arms.DICTIONARY, arms.SHUFFLED, "after rare")
-        whole = _cell(study, model, arms.DICTIONARY, arms.WIDER, "all")
-        answer = (
-            "yes" if _clear(whole) and whole["difference"] < 0 and _clear(content) and content["difference"] < 0 else "not shown"
+        prompt, behind = (_cell(study, model, arms.PROMPT, arms.PLAIN, where) for where in ("all", "after rare"))
+        helped = {_said(row) for row in (whole, rare, content)} == {"better"}
+        parts.append(
+            f"{model}: {'yes' if helped else 'not shown'}; everywhere {_told(whole)}, where definitions bring {_told(prompt)}, "
+            f"and behind rare words {_told(rare)}, where they bring {_told(behind)}"
         )
-        parts.append(f"{model} {answer}")
     return (
-        "Do entries beside the stream give better results, at a fraction of what definitions in the prompt cost, and by what "
-        "they say (clear of 0 against the wider adapter everywhere and against shuffled entries behind rare words)? "
-        f"{'; '.join(parts)}."
+        "Do entries beside the stream help, by what they say (better than the wider adapter, and behind rare words than "
+        f"entries dealt out wrongly), at a fraction of what definitions in the prompt cost? {'. '.join(parts)}. The definitions are "
+        "against the plain model, without the control of wrong ones: what they bring, any text in front might."
     )

@@ -145,6 +145,6 @@ def _verdict(study: Study, models: list[str]) -> str:
         )
     return (
         "Do entries beside the stream help, by what they say (better than the wider adapter, and behind rare words than "
-        f"entries dealt out wrongly), at a fraction of what definitions in the prompt cost? {'. '.join(parts)}. The definitions are "
-        "against the plain model, without the control of wrong ones: what they bring, any text in front might."
+        f"entries dealt out wrongly), at a fraction of what definitions in the prompt cost? {'. '.join(parts)}. The "
+        "definitions are against the plain model, without the control of wrong ones: what they bring, any text in front might."
     )

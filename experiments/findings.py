@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from experiments import findings_society, findings_talking
+from experiments import findings_dictionary, findings_society, findings_talking
 from sociogram.experiments import Study
 
 
@@ -128,4 +128,5 @@ _FINDINGS: dict[str, Callable[[Study], list[str]]] = {
     "pooling": findings_society.pooling,
     "communication": findings_talking.communication,
     "objective": findings_talking.objective,
+    "dictionary": findings_dictionary.dictionary,
 }

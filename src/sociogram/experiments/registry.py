@@ -21,6 +21,7 @@ QUESTIONS = {
     "learned-attention": "Can a feed-forward net learn what an attention layer does, and stand in its place?",
     "emergence": "When do heads that continue a repetition come up in training, and is the accuracy in the context theirs?",
     "pooling": "Is the mean over tokens a better vector of a text than its first token, or only where training made it so?",
+    "dictionary": "Does a dictionary given beside the prompt, without attention to it, give better answers for less computation?",
     "generality": "Does what an experiment finds hold when its seed or a setting is another?",
 }
 """What each asks, by its name; the module of `a-name` is `a_name`."""

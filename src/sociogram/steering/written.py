@@ -18,13 +18,14 @@ from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, Se
 from sociogram.steering.graft import Graft
 from sociogram.steering.heads import Freeze, Swap
 from sociogram.steering.means import MeanAblate
+from sociogram.steering.odds import ScaleOdds
 from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Topology, Window
 
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
-        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead,
+        Cut, SetWeight, ScaleEdges, ScaleOdds, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead,
         Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
         Add, ProjectOut, Patch, CutSkip, SkipLayer,
     )

@@ -49,13 +49,14 @@ PAIRS = (
 COUNTRIES = ("Spain", "Italy", "Germany", "Russia", "China", "Portugal", "Denmark", "Finland", "Belgium", "Lebanon")
 
 STORY = """\
-The lighthouse at Skarn has been kept by the Aldous family for a hundred and four years. Marten Aldous, who is seventy-one, climbs
-the two hundred and twelve steps each evening at dusk, winds the brass clockwork, and lights the lamp. His daughter Elsbet repairs
-engines in the village of Toll, four miles down the coast, and comes on Sundays with bread, tobacco and the newspapers. Her son
-Piet is nine. He has a grey cat named Bishop, who is afraid of gulls and sleeps in the oil store. Last winter a storm took the roof
-from the boathouse and sank the yellow boat, the Wren, with which Marten used to fish for mackerel. Since then the family has been
-saving for another one. The mayor of Toll, a tall woman named Hanne Dorr, wants to put an electric lamp in the tower and pension
-the old man off. Marten has said that he will leave when the clockwork stops, and not a day before. Piet winds it with him now.
+The lighthouse at Skarn has been kept by the Aldous family for a hundred and four years. Marten Aldous, who is seventy-
+one, climbs the two hundred and twelve steps each evening at dusk, winds the brass clockwork, and lights the lamp. His
+daughter Elsbet repairs engines in the village of Toll, four miles down the coast, and comes on Sundays with bread,
+tobacco and the newspapers. Her son Piet is nine. He has a grey cat named Bishop, who is afraid of gulls and sleeps in
+the oil store. Last winter a storm took the roof from the boathouse and sank the yellow boat, the Wren, with which
+Marten used to fish for mackerel. Since then the family has been saving for another one. The mayor of Toll, a tall woman
+named Hanne Dorr, wants to put an electric lamp in the tower and pension the old man off. Marten has said that he will
+leave when the clockwork stops, and not a day before. Piet winds it with him now.
 """
 
 TOLD = (

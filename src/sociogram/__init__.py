@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from sociogram.graphs.spectrum import Spectrum
     from sociogram.graphs.testing import NullTest
     from sociogram.memory.collection import Collection
+    from sociogram.memory.dense import Dense
+    from sociogram.memory.densify import densify
     from sociogram.memory.memory import Memory
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
@@ -81,6 +83,8 @@ _HOME = {
     "Receipt": "steering.receipt",
     "Collection": "memory.collection",
     "Memory": "memory.memory",
+    "Dense": "memory.dense",
+    "densify": "memory.densify",
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
     "Agreement": "graphs.agreement",
     "Blocks": "graphs.blocks",
@@ -129,6 +133,7 @@ __all__ = [
     "Communities",
     "CommunitySeries",
     "Comparison",
+    "Dense",
     "Difference",
     "Distances",
     "EditDidNotLand",
@@ -163,6 +168,7 @@ __all__ = [
     "__version__",
     "compare",
     "coverage",
+    "densify",
     "edits",
     "grow",
     "inertia",

@@ -17,7 +17,7 @@ from sociogram.watch.progress import bar
 TOGETHER = 8
 """So many examples are read in one pass; the gradient is that of all of them."""
 ENOUGH = 0.99
-"""A loss above this share of the best one so far is no progress."""
+"""A loss above this share of the last one that was progress is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Fit:
 
 
 def fitted(
-    start: Past, full: Past, examples: Sequence[Int[Tensor, " token"]], *, steps: int, learning_rate: float, patience: int
+    start: Past, full: Past, examples: Sequence[Int[Tensor, " _"]], *, steps: int, learning_rate: float, patience: int
 ) -> Fit:
     """Move keys and values of `start` so that KL(after `full` || after it) falls, averaged over all tokens of the examples.
 
@@ -54,21 +54,21 @@ def fitted(
     moved = _Moved(start)
     optimiser = torch.optim.Adam(moved.offsets, lr=learning_rate)
     losses: list[float] = []
-    best, since, stopped = start, 0, f"all {steps} steps taken"
+    best, least, mark, since, stopped = start, float("inf"), float("inf"), 0, f"all {steps} steps taken"
     try:
         with bar("Fitting", steps, steps, "steps") as advance:
             for step in range(steps + 1):
-                now = moved.past()
-                losses.append(moved.descend(parts, told, tokens))
-                if step == 0 or losses[-1] <= min(losses[:-1]):
-                    best = now
-                since = 0 if step == 0 or losses[-1] < ENOUGH * min(losses[: len(losses) - since - 1]) else since + 1
+                now, loss = moved.past(), moved.descend(parts, told, tokens)
+                losses.append(loss)
+                if loss < least:
+                    best, least = now, loss
+                mark, since = (loss, 0) if loss < ENOUGH * mark else (mark, since + 1)
+                if since >= patience:
+                    stopped = f"no progress for {patience} steps, after {step} of {steps}"
                 if step == steps or since >= patience:
                     break
                 optimiser.step()
                 advance(1)
-            if since >= patience:
-                stopped = f"no progress for {patience} steps, after {len(losses) - 1} of {steps}"
     except KeyboardInterrupt:
         stopped = f"interrupted after {max(0, len(losses) - 1)} of {steps} steps"
     return Fit(best, pd.DataFrame({"step": range(len(losses)), "loss": losses}), stopped)
@@ -80,7 +80,9 @@ class _Moved:
     def __init__(self, start: Past) -> None:
         """Nothing is moved yet."""
         self.start = start
-        self.whole = [tensor.detach().float() if tensor.itemsize < 4 else tensor.detach() for tensor in (*start.keys, *start.values)]
+        self.whole = [
+            tensor.detach().float() if tensor.itemsize < 4 else tensor.detach() for tensor in (*start.keys, *start.values)
+        ]
         self.units = [tensor.square().mean().sqrt().clamp_min(1e-6) for tensor in self.whole]
         self.offsets = [torch.zeros_like(tensor).requires_grad_() for tensor in self.whole]
 

@@ -17,7 +17,7 @@ from sociogram.steering.prefill import fresh_cache
 from sociogram.steering.reading import given_positions
 
 
-def padded(texts: Sequence[Int[Tensor, " token"]]) -> tuple[Int[Tensor, "text token"], Bool[Tensor, "text token"]]:
+def padded(texts: Sequence[Int[Tensor, " _"]]) -> tuple[Int[Tensor, "text token"], Bool[Tensor, "text token"]]:
     """Ids filled up at their ends, which nobody before hears in a causal model, and which of them are real."""
     rows = torch.nn.utils.rnn.pad_sequence(list(texts), batch_first=True)
     lengths = torch.tensor([len(text) for text in texts], device=rows.device)
@@ -50,14 +50,12 @@ def predictions(
     return torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
 
 
-def divergence(
-    one: Float[Tensor, "*token vocabulary"], other: Float[Tensor, "*token vocabulary"]
-) -> Float[Tensor, "*token"]:
+def divergence(one: Float[Tensor, "*token vocabulary"], other: Float[Tensor, "*token vocabulary"]) -> Float[Tensor, "*token"]:
     """KL(one || other) in nats, of logarithms of probabilities."""
     return (one.exp() * (one - other)).sum(-1)
 
 
-def sampled(past: Past, count: int, length: int, seed: int) -> list[Int[Tensor, " token"]]:
+def sampled(past: Past, count: int, length: int, seed: int) -> list[Int[Tensor, " _"]]:
     """Continuations of a past, drawn from the model's own distribution (temperature 1, nothing cut off, ends put off).
 
     Raises:

@@ -40,8 +40,8 @@ class ScaleOdds(Edit):
         call = scene.call
         if call.softcap is not None:
             raise InputError(
-                f"`{self}`: the scores of layer {scene.layer} pass a soft cap ({call.softcap:g}) after the bias that this edit adds: the "
-                "odds would not be multiplied. Weights can be scaled instead (scale_edges)"
+                f"`{self}`: the scores of layer {scene.layer} pass a soft cap ({call.softcap:g}) after the bias that "
+                "this edit adds: the odds would not be multiplied. Weights can be scaled instead (scale_edges)"
             )
         if self.factor == 1:
             return call

@@ -67,6 +67,7 @@ class _Text:
         return found
 
     def _ways(self, foreign: _Text) -> Iterator[tuple[int | None, Any]]:
+        import sociogram as sg
         from sociogram.memory.quality import cheap, nulls, own
 
         for n in self.vectors:
@@ -75,6 +76,9 @@ class _Text:
             for way in own(dense):
                 if way.name != "additions" or (method, n, seed) == ("mean", self.fitted[0], 0):
                     yield (None if way.name == "additions" else n), way
+            if method == "mean":
+                late = sg.densify(self.full.model, self.block.text, n, place="last")
+                yield n, replace(next(iter(own(late))), name="mean, at the span's last token")
             if n in self.fitted:
                 for way in nulls(dense, foreign.dense[method, n, seed], seed):
                     yield n, replace(way, name=f"{method}: {way.name}")
@@ -94,8 +98,8 @@ def _table(measure: str, texts: list[_Text], found: list[Any], vectors: tuple[in
         "KL from the distributions after the whole text, in nats; the share closed is 1 - KL / KL without text. "
         + "; ".join(gaps),
         f"{PROMPTS} prompts for each text, none of them seen while it was pressed. trained: {TRAINING['examples']} sampled "
-        f"continuations of {TRAINING['length']} tokens, {TRAINING['steps']} steps of Adam; lowest to highest of {len(SEEDS)} seeds "
-        "(of the sampling; of vectors drawn at random).",
+        f"continuations of {TRAINING['length']} tokens, {TRAINING['steps']} steps of Adam; lowest to highest of {len(SEEDS)} "
+        "seeds (of the sampling; of vectors drawn at random).",
         "additions and no text have no n. another text: the one before it of these three, in a circle, pressed in the same way.",
     ]
     return table

@@ -88,11 +88,12 @@ def test_where_all_keys_of_a_span_are_equal_the_means_are_exact_and_without_the_
     assert {edit.factor for edit in dense.edits} == {5.0}  # the first alone, ten tokens in two
 
 
-def test_keys_are_averaged_without_their_positions_and_placed_at_the_last_of_the_span(llama: sg.Model) -> None:
+@pytest.mark.parametrize(("place", "positions"), [("middle", [0, 2, 5, 8]), ("last", [0, 3, 6, 9])])
+def test_keys_are_averaged_without_their_positions_and_placed(llama: sg.Model, place: Any, positions: list[int]) -> None:
     """The oracle for the first layer, whose keys hear nobody: the text with all tokens at the span's place, by transformers."""
-    dense = sg.densify(llama, TEXT, 4)
+    dense = sg.densify(llama, TEXT, 4, place=place)
     assert dense.counts == (1, 3, 3, 3)
-    assert dense.past.positions.tolist() == [0, 3, 6, 9]
+    assert dense.past.positions.tolist() == positions
     assert dense.past.next_position == len(TEXT)
     assert dense.past.names == ["<dense 1>", "<dense 2>", "<dense 3>", "<dense 4>"]
     for vector, span in ((1, slice(1, 4)), (3, slice(7, 10))):
@@ -299,6 +300,7 @@ def test_it_writes_on(llama: sg.Model) -> None:
         ({"vectors": True}, "densify vectors=True: a whole number"),
         ({"vectors": 11}, "the text has 10 tokens; press it into at most as many vectors"),
         ({"method": "function_vector"}, "densify method='function_vector': choose one of mean, gist, trained"),
+        ({"place": "first"}, "densify place='first': choose one of middle, last"),
         ({"text": []}, "the prompt is empty"),
         ({"text": "a text"}, "tokenizer"),
         ({"method": "gist"}, "placeholder='\\\\n': the model has no tokenizer, give the token's id"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError
 from sociogram.memory.dense import METHODS, Dense, Method
 from sociogram.memory.distil import fitted
-from sociogram.memory.spans import averaged, named, spans
+from sociogram.memory.spans import PLACES, Place, averaged, named, spans
 from sociogram.memory.together import sampled
 from sociogram.models.continuing import following
 from sociogram.models.inputs import Promptable
@@ -30,6 +30,7 @@ class Pressing:
 
     method: Method
     keep_first: bool
+    place: Place
     placeholder: str | int
     examples: int | Sequence[Promptable]
     length: int
@@ -52,6 +53,7 @@ def densify(
     method: Method = "mean",
     *,
     keep_first: bool = True,
+    place: Place = "middle",
     placeholder: str | int = PLACEHOLDER,
     examples: int | Sequence[Promptable] = 8,
     length: int = 24,
@@ -65,7 +67,7 @@ def densify(
     The text's own T tokens are read once. Then
 
     - `"mean"`: they are cut into n consecutive spans. Of each span, per layer and head, the keys (freed from their positions)
-      and the values `[kv_head, token, d_head]` are averaged to one; the key is placed at the position of the span's last token. A
+      and the values `[kv_head, token, d_head]` are averaged to one; the key is placed at the position of the span's middle token. A
       vector that stands for m tokens has its odds multiplied by m (`Dense.edits`): exact where all keys of the span are equal.
       Where they differ, its readers hear all tokens of the span alike, and hear the span less than before: m exp(q . mean k) is
       at most the sum of exp(q . k) (Jensen). With n = T it is the past itself. Compare the mean pooling of old memories
@@ -85,6 +87,7 @@ def densify(
         method: as above.
         keep_first: with two vectors or more, the text's first token is one of them, with its own key and value: it is the sink
             that soaks up attention, and pressed together with others it is lost.
+        place: whether a mean stands at the span's `"middle"` or `"last"` token.
         placeholder: of `"gist"`, a token by its text or id.
         examples: of `"trained"` (and of `Dense.additions`), what is read after the text: a list of prompts, or how many
             continuations of the text are sampled from the model itself.
@@ -110,8 +113,10 @@ def densify(
         raise InputError(f"densify model={model!r}: give the model itself, from sg.load, not a steered view of it")
     if method not in METHODS:
         raise InputError(f"densify method={method!r}: choose one of {', '.join(METHODS)}")
+    if place not in PLACES:
+        raise InputError(f"densify place={place!r}: choose one of {', '.join(PLACES)}")
     pressing = Pressing(
-        method=method, keep_first=keep_first, placeholder=placeholder, examples=examples, length=length, steps=steps,
+        method=method, keep_first=keep_first, place=place, placeholder=placeholder, examples=examples, length=length, steps=steps,
         learning_rate=learning_rate, patience=patience, seed=seed,
     )  # fmt: skip
     _check(pressing, vectors)
@@ -125,7 +130,7 @@ def pressed(full: Past, vectors: int, pressing: Pressing) -> Dense:
     """A past that was read, pressed; see `densify`."""
     groups = spans(len(full), vectors, keep_first=pressing.keep_first)
     counts, losses, stopped = (1,) * vectors, pd.DataFrame({"step": [], "loss": []}), ""
-    past = _gist(full, vectors, pressing) if pressing.method == "gist" else averaged(full, groups)
+    past = _gist(full, vectors, pressing) if pressing.method == "gist" else averaged(full, groups, pressing.place)
     if pressing.method == "mean":
         counts = tuple(len(group) for group in groups)
     if pressing.method == "trained":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,9 @@ from torch import Tensor
 from sociogram.core.errors import InputError
 from sociogram.steering.past import Past
 from sociogram.steering.reading import readable
+
+Place = Literal["middle", "last"]
+PLACES: tuple[Place, ...] = ("middle", "last")
 
 
 def spans(tokens: int, vectors: int, *, keep_first: bool) -> list[list[int]]:
@@ -25,10 +29,11 @@ def spans(tokens: int, vectors: int, *, keep_first: bool) -> list[list[int]]:
     return [*alone, *(span.tolist() for span in rest)]
 
 
-def averaged(past: Past, groups: list[list[int]]) -> Past:
-    """One token for each span: the mean of its keys and of its values, per layer and head, at the position of its last token.
+def averaged(past: Past, groups: list[list[int]], place: Place) -> Past:
+    """One token for each span: the mean of its keys and of its values, per layer and head, at the position of one of its tokens.
 
-    Keys are freed from their positions, averaged, and placed at the new one. A span of one token keeps its bits. What follows
+    Keys are freed from their positions, averaged, and placed at the new one: the middle one's (of two, the later) or the last
+    one's. A span of one token keeps its bits. What follows
     stands where it stood after the whole past. Ids are those of the spans' last tokens.
 
     Raises:
@@ -40,7 +45,8 @@ def averaged(past: Past, groups: list[list[int]]) -> Past:
             f'{past.rotation.reason}. method="gist" averages nothing'
         )
     last = torch.tensor([group[-1] for group in groups], device=past.ids.device)
-    positions = past.positions[last]
+    stand = last if place == "last" else torch.tensor([group[len(group) // 2] for group in groups], device=past.ids.device)
+    positions = past.positions[stand]
     names = {slot: name for name, slot in past.slots.items()}
     keys = []
     for slot, key in enumerate(past.keys):

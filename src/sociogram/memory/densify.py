@@ -67,11 +67,11 @@ def densify(
     The text's own T tokens are read once. Then
 
     - `"mean"`: they are cut into n consecutive spans. Of each span, per layer and head, the keys (freed from their positions)
-      and the values `[kv_head, token, d_head]` are averaged to one; the key is placed at the position of the span's middle token. A
-      vector that stands for m tokens has its odds multiplied by m (`Dense.edits`): exact where all keys of the span are equal.
-      Where they differ, its readers hear all tokens of the span alike, and hear the span less than before: m exp(q . mean k) is
-      at most the sum of exp(q . k) (Jensen). With n = T it is the past itself. Compare the mean pooling of old memories
-      in Rae et al. 2020 (1911.05507), which is trained with the model.
+      and the values `[kv_head, token, d_head]` are averaged to one; the key is placed at the position of the span's middle
+      token. A vector that stands for m tokens has its odds multiplied by m (`Dense.edits`): exact where all keys of the span
+      are equal. Where they differ, its readers hear all tokens of the span alike, and hear the span less than before:
+      m exp(q . mean k) is at most the sum of exp(q . k) (Jensen). With n = T it is the past itself. Compare the mean pooling of
+      old memories in Rae et al. 2020 (1911.05507), which is trained with the model.
     - `"gist"`: n placeholder tokens are read after the text, and only *their* keys and values are kept, at their positions, so
       that what follows hears the text only through them (the mask of Mu et al. 2023, 2304.08467). There the model is trained
       to fill its gist tokens; here it is not: this is what a model leaves with tokens that it was never told to use so.

@@ -15,7 +15,7 @@ FITTED = (2, 8, 32)
 """Numbers of vectors at which there are trained ones, and nulls."""
 SEEDS = (0, 1)
 PROMPTS = 8
-TRAINING = {"examples": 6, "length": 16, "steps": 16}
+TRAINING = {"examples": 6, "length": 12, "steps": 12}
 MEASURES = {
     "closed": "Share of the gap closed, mean over all tokens of the prompts",
     "agree_last": "Share of prompts after whose last token the most probable next one is the same",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UnsafeModelError,
         UnsupportedModelError,
     )
+    from sociogram.core.moment import Moment
     from sociogram.core.schedule import Schedule
     from sociogram.graphs.agreement import Agreement
     from sociogram.graphs.blocks import Blocks
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from sociogram.memory.collection import Collection
     from sociogram.memory.dense import Dense
     from sociogram.memory.densify import densify
+    from sociogram.memory.letters import Bundle, Letters
     from sociogram.memory.memory import Memory
     from sociogram.models.anatomy import Anatomy
     from sociogram.models.listing import coverage, known_models, remove_model
@@ -85,6 +87,7 @@ _HOME = {
     "Memory": "memory.memory",
     "Dense": "memory.dense",
     "densify": "memory.densify",
+    **dict.fromkeys(("Bundle", "Letters"), "memory.letters"),
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
     "Agreement": "graphs.agreement",
     "Blocks": "graphs.blocks",
@@ -105,6 +108,7 @@ _HOME = {
     "CausalTest": "graphs.causal",
     "to_html": "studio.page",
     "Schedule": "core.schedule",
+    "Moment": "core.moment",
     "Past": "steering.past",
     **dict.fromkeys(("Inertia", "inertia"), "steering.inertia"),
     **dict.fromkeys(("Revision", "revise"), "steering.revise"),
@@ -126,6 +130,7 @@ __all__ = [
     "Anatomy",
     "Audit",
     "Blocks",
+    "Bundle",
     "CausalTest",
     "Change",
     "Collection",
@@ -142,6 +147,7 @@ __all__ = [
     "Inertia",
     "InputError",
     "Layered",
+    "Letters",
     "LinearView",
     "Matching",
     "Memory",
@@ -149,6 +155,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelNotFoundError",
+    "Moment",
     "Networks",
     "NullTest",
     "Past",

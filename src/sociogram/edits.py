@@ -2,10 +2,10 @@
 
 Edges: `cut`, `set_weight`, `scale_edges`, `scale_odds`, `force`. Heads: `mute`, `scale_head`, `mean_ablate`, `freeze`, `swap`,
 `graft`. Who may talk to whom: `window`, `strided`, `random`, `blocks`, `clusters`, `bottleneck`, `isolate`. Another sequence:
-`attend`, `add_head`, with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at `layer=`
-and `query=`). All others take `layer=`, `head=`, most of them `query=` (readers), and the first five `key=` (senders), by number,
-slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and `from_json`
-store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
+`attend`, `add_head`, `blend`, with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at
+`layer=` and `query=`). All others take `layer=`, `head=`, most of them `query=` (readers), and the first five `key=` (senders),
+by number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
+`from_json` store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from sociogram.steering.attend import AddHead as add_head
 from sociogram.steering.attend import Attend as attend
 from sociogram.steering.base import Edit
+from sociogram.steering.blend import Blend as blend
 from sociogram.steering.clusters import Clusters as clusters
 from sociogram.steering.edits import Cut as cut
 from sociogram.steering.edits import Force as force
@@ -25,6 +26,7 @@ from sociogram.steering.heads import Freeze as freeze
 from sociogram.steering.heads import Swap as swap
 from sociogram.steering.means import MeanAblate as mean_ablate
 from sociogram.steering.odds import ScaleOdds as scale_odds
+from sociogram.steering.output import KnnLM as knn_lm
 from sociogram.steering.residual import Add as add
 from sociogram.steering.residual import CutSkip as cut_skip
 from sociogram.steering.residual import Patch as patch
@@ -47,6 +49,7 @@ __all__ = [
     "add",
     "add_head",
     "attend",
+    "blend",
     "blocks",
     "bottleneck",
     "clusters",
@@ -57,6 +60,7 @@ __all__ = [
     "from_json",
     "graft",
     "isolate",
+    "knn_lm",
     "mean_ablate",
     "mute",
     "parse",

@@ -203,7 +203,7 @@ def test_schedules_open_and_close_by_token_and_by_layer(llama: sg.Model) -> None
     with sg.steer(llama, edits.attend(source=past, schedule=plan)) as steered:
         told = steered.record(B).stack("decoder_outside")["weights"].values.sum((0, 1, 3))
     assert (told > 0).tolist() == [plan.is_open(i) for i in range(len(B))] == [False, True, True, False, True, True]
-    with sg.steer(llama, edits.attend(source=past, schedule=sg.Schedule(start=1), along="layer")) as steered:
+    with sg.steer(llama, edits.attend(source=past, schedule=sg.Schedule(start=1, over="layers"))) as steered:
         rec = steered.record(B)
         assert set(steered.receipt.edits["layer"]) == {1}
     assert rec.moves().query("from_outside > 0")["layer"].unique().tolist() == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +14,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError, MemoryLimitError
 from sociogram.memory.index import Search
 from sociogram.memory.passages import Name, Told
+from sociogram.memory.recall import Recall
 from sociogram.memory.store import PASSAGES, Store, quoted
 from sociogram.memory.told import read_all, turning
 from sociogram.models.model import Model
@@ -28,12 +30,13 @@ _COLUMNS = ["id", "text", "origin", "made", "tokens", "positions"]
 class Collection:
     """Some passages of a memory as they were when it was made, as a source to listen to: `edits.attend(source=collection)`.
 
+    `ages` `[token]` says how many of its passages were made after the token's own; what `forget` goes by.
     What is added to the memory later is not heard; what is removed cannot be, and is refused when it is asked for.
     """
 
-    def __init__(self, store: Store, table: pd.DataFrame, rotation: Rotation | None = None) -> None:
+    def __init__(self, store: Store, table: pd.DataFrame, rotation: Rotation | None = None, shuffle: int | None = None) -> None:
         """Made by `Memory.collection`; `rotation` is that of the model that listens."""
-        self._store, self._table, self._rotation = store, table, rotation
+        self._store, self._table, self._rotation, self._shuffle = store, table, rotation, shuffle
         self.ids = tuple(table["id"])
         self.names = [str(token) for tokens in table["tokens"] for token in tokens]
         places = [int(place) for places in table["positions"] for place in places]
@@ -42,6 +45,10 @@ class Collection:
         self._stripped = bool(about.get("stripped"))
         self._calls = {(path, int(n)): (i, int(heads)) for i, (path, n, heads, _) in enumerate(about.get("calls", []))}
         self._search = Search(store, self.ids, [len(tokens) for tokens in table["tokens"]])
+        order = table["made"].argsort(kind="stable").argsort().to_numpy()
+        ages = [len(order) - 1 - int(rank) for rank, tokens in zip(order, table["tokens"], strict=True) for _ in tokens]
+        self.ages: Int[Tensor, " token"] = torch.tensor(ages, dtype=torch.long)
+        self._recall = Recall(store, self.ids, shuffle)
         self._held: dict[Name, Told] = {}
 
     def heard_by(self, model: Model) -> Collection:
@@ -51,9 +58,15 @@ class Collection:
             InputError: another model.
         """
         check(self._store, model)
-        made = Collection(self._store, self._table, turning(model))
+        made = Collection(self._store, self._table, turning(model) if self._calls else None, self._shuffle)
         made._held = self._held
         return made
+
+    def shuffled(self, seed: int = 0) -> Collection:
+        """The control that a memory must beat: the same keys and states, but each tells what another token of it would tell (the
+        same exchange in all layers and heads), and is followed by what followed another.
+        """
+        return Collection(self._store, self._table, self._rotation, seed)
 
     def told(self, name: Name) -> Told | None:
         """Keys and values of all tokens for one attention call; None where the memory keeps none of it.
@@ -62,6 +75,8 @@ class Collection:
             InputError: some of the passages were removed, or no model listens yet (`heard_by`).
             MemoryLimitError: they take more than half of the memory that is free.
         """
+        if not self._calls:
+            raise InputError(f"{self!r} keeps states and no keys, so that no head can listen: add passages with keep=('keys',)")
         if name not in self._calls:
             return None
         if name not in self._held:
@@ -69,6 +84,8 @@ class Collection:
             self._check_room(number)
             every = len(self.ids) == self._store.count(PASSAGES)
             key, value = read_all(self._store, number, heads, self.ids, len(self.names), every=every)
+            if self._shuffle is not None:
+                value = value[:, torch.from_numpy(np.random.default_rng(self._shuffle).permutation(len(self.names)))]
             self._held[name] = self._placed(name, key, self.positions), value
         return self._held[name]
 
@@ -81,7 +98,7 @@ class Collection:
         Returns:
             Who was found, with keys and values; keys as at position 0, as such queries meet them.
         """
-        if name not in self._calls or not self._stripped:
+        if name not in self._calls or not self._stripped or self._shuffle is not None:
             return None
         number, heads = self._calls[name]
         found = self._search.nearest(number, heads, query, count, asking)
@@ -89,6 +106,12 @@ class Collection:
             return None
         chosen, places, (key, value) = found
         return Found(chosen, places, self._placed(name, key, torch.zeros_like(places)), value)
+
+    def recall(
+        self, state: Float[Tensor, "query d_model"], count: int
+    ) -> tuple[Float[Tensor, "query found"], Int[Tensor, "query found"]]:
+        """Squared distances of the states nearest to these, and the tokens that followed them: see `edits.knn_lm`."""
+        return self._recall.nearest(state, count)
 
     def _placed(self, name: Name, key: Tensor, positions: Tensor) -> Tensor:
         if not self._stripped:

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import pandas as pd
 
-from sociogram.core.address import Given, address, indices
+from sociogram.core.address import Given
 from sociogram.core.errors import InputError
+from sociogram.memory import recall
+from sociogram.memory.agreement import agree, kept
 from sociogram.memory.collection import Collection, check, listed
 from sociogram.memory.index import build, completed
 from sociogram.memory.meaning import meanings
-from sociogram.memory.passages import Passage, calls_of, passage_of
-from sociogram.memory.store import MEANINGS, PASSAGES, Store, numbers, vectors
+from sociogram.memory.passages import Passage, passage_of
+from sociogram.memory.recall import state_rows
+from sociogram.memory.store import MEANINGS, PASSAGES, STATES, Store, numbers, vectors
 from sociogram.memory.told import rows_of, told_table, turning
 from sociogram.models.model import Model
 from sociogram.watch.progress import LONG, bar
-from sociogram.watch.provenance import described, foreign
 
 if TYPE_CHECKING:
     from sociogram.models.inputs import Promptable
@@ -58,6 +60,7 @@ class Memory:
         *,
         model: Model | None = None,
         layers: Given = None,
+        keep: Sequence[str] = ("keys",),
         origin: str = "",
         text: str | None = None,
     ) -> str:
@@ -67,6 +70,8 @@ class Memory:
             what: a text (or token ids), which `model` reads now; a `Past`; or a recording with `keep="qkv"`.
             model: who reads a text.
             layers: whose keys and values are kept; all when left out. The same for all passages of a memory.
+            keep: `"keys"` (keys and values, for `edits.attend`), `"states"` (where each token stood before the last layer's MLP
+                and which token came next, for `edits.knn_lm`), or both. The same for all passages of a memory.
             origin: where it comes from, in your words.
             text: what it is called, where that is not the text of its tokens.
 
@@ -77,13 +82,17 @@ class Memory:
             InputError: what cannot be read; another model or other layers than the memory's; a folder that cannot be written to.
             UnsupportedModelError: a model without a cache of keys and values (give a recording).
         """
-        reader, passage = passage_of(what, model, layers, origin, text)
+        if isinstance(keep, str) or not keep or set(keep) - {"keys", "states"}:
+            raise InputError(f'memory.add(keep={keep!r}): a tuple of "keys", "states" or both')
+        reader, passage = passage_of(what, model, layers, origin, text, keep)
         with self._store.writing(passage.id):
-            self._agree(reader, passage)
-            rotation = turning(reader)
+            agree(self._store, reader, passage)
+            rotation = turning(reader) if passage.told else None
             for number, (name, told) in enumerate(passage.told.items()):
                 rows = rows_of(passage.id, told, name, passage.positions, rotation)
                 self._store.add(told_table(number), completed(self._store, number, rows))
+            if passage.states is not None:
+                self._store.add(STATES, state_rows(passage.id, *passage.states))
             self._store.add(PASSAGES, _row(passage))
         return passage.id
 
@@ -110,26 +119,15 @@ class Memory:
             InputError: an empty memory, a layer that it does not keep, or a model whose keys cannot be freed of their positions.
             MemoryLimitError: one layer's keys and values take more than half of the memory that is free.
         """
-        about, told = self._store.about, self._kept(layers)
-        if not about.get("stripped"):
-            raise InputError(
-                f"{self!r}.index(): keys of {about.get('model')} cannot be freed of their positions: it is searched exactly"
-            )
+        about, told = self._store.about, kept(self._store, layers)
+        if told and not about["stripped"]:
+            raise InputError(f"{self!r}.index(): keys of {about['model']} cannot be freed of their positions: they are compared")
         with self._store.writing(), bar("Indexing", len(told), len(told) + LONG, "layers") as advance:
             for number in told:
                 build(self._store, number, range(about["calls"][number][2]))
                 advance(1)
-
-    def _kept(self, layers: Given) -> list[int]:
-        """The numbers of the attention calls kept of some layers."""
-        calls = self._store.about.get("calls", [])
-        if not calls or not len(self):
-            raise InputError(f"{self!r} is empty: add passages before it is indexed")
-        wanted = indices(address(layers), calls[-1][3] + 1, "layer")
-        there = {layer for *_, layer in calls}
-        if layers is not None and (missing := [one for one in wanted if one not in there]):
-            raise InputError(f"{self!r} keeps nothing of layer {missing[0]}: it keeps {_layers_of(calls)}")
-        return [number for number, (*_, layer) in enumerate(calls) if layer in wanted]
+            if about["states"]:
+                recall.build(self._store)
 
     @property
     def passages(self) -> pd.DataFrame:
@@ -139,7 +137,7 @@ class Memory:
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Passages, tokens, attention calls kept, keys in all, bytes on disk, and the model."""
+        """Passages, tokens, attention calls kept, keys and states in all, bytes on disk, and the model."""
         table, about = self.passages, self._store.about
         calls, tokens = len(about.get("calls", [])), int(table["tokens"].sum())
         heads = sum(heads for *_, heads, _ in about.get("calls", []))
@@ -148,6 +146,7 @@ class Memory:
             "tokens": tokens,
             "calls": calls,
             "keys": tokens * heads,
+            "states": self._store.count(STATES),
             "bytes": sum(file.stat().st_size for file in self._store.folder.rglob("*") if file.is_file()),
             "model": about.get("model", ""),
         }
@@ -191,6 +190,16 @@ class Memory:
             raise InputError(f"memory.collection({query!r}): there is no passage to collect")
         return Collection(self._store, listed(self._store, ids))
 
+    def shuffled(self, seed: int = 0) -> Collection:
+        """All passages as they are now, each token telling what another one would tell: see `Collection.shuffled`.
+
+        Raises:
+            InputError: an empty memory.
+        """
+        if not len(self):
+            raise InputError(f"{self!r} is empty: add a passage before it is shuffled")
+        return Collection(self._store, listed(self._store, None)).shuffled(seed)
+
     def heard_by(self, model: Model) -> Collection:
         """All passages as they are now, as a source for this model: what `edits.attend(source=memory)` listens to.
 
@@ -198,33 +207,12 @@ class Memory:
             InputError: an empty memory, or one of another model, with what tells them apart.
         """
         check(self._store, model)
-        return Collection(self._store, listed(self._store, None), turning(model))
+        return Collection(self._store, listed(self._store, None)).heard_by(model)
 
     def _known(self, ids: Sequence[str]) -> None:
         there = set(listed(self._store, None)["id"])
         if missing := [one for one in ids if one not in there]:
             raise InputError(f"no passage {missing[0]!r} in {self._store.folder}: memory.passages lists those there are")
-
-    def _agree(self, model: Model, passage: Passage) -> None:
-        """Note what the memory is of, or refuse what is of something else."""
-        layers = calls_of(model, None)
-        calls = [[*name, int(told[0].shape[0]), layers[name]] for name, told in passage.told.items()]
-        about = self._store.about
-        if not about or not len(self):
-            self._store.clear()  # tables of another model's width, if all that it held was removed
-            self._store.describe({**described(model), "calls": calls, "stripped": turning(model) is not None})
-            return
-        if other := foreign(about, model):
-            what, there, here = other
-            raise InputError(
-                f"{self._store.folder} is a memory of {about.get('model')} ({what} {there}), and this passage was read by "
-                f"{model.name} ({what} {here}): a memory holds the keys of one model. Make another memory for it"
-            )
-        if about["calls"] != calls:
-            raise InputError(
-                f"{self._store.folder} keeps {_layers_of(about['calls'])}, and this passage has {_layers_of(calls)}: give the "
-                "same layers= for all passages of a memory"
-            )
 
     def _understand(self) -> None:
         """Sentence embeddings of the passages that have none yet."""
@@ -257,10 +245,6 @@ class Memory:
     def __repr__(self) -> str:
         """Where, and how much."""
         return f"Memory({str(self._store.folder)!r}: {len(self)} passages)"
-
-
-def _layers_of(calls: Sequence[Sequence[Any]]) -> str:
-    return f"{len(calls)} attention calls ({calls[0][0]} to {calls[-1][0]})"
 
 
 def _row(passage: Passage) -> Any:

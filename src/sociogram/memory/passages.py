@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +17,7 @@ from sociogram.models.model import Model
 from sociogram.steering.past import Past
 from sociogram.steering.source import RecordingSource
 from sociogram.watch.recording import Recording
+from sociogram.watch.states import states_of
 
 if TYPE_CHECKING:
     from sociogram.models.inputs import Promptable
@@ -33,7 +34,8 @@ class Passage:
         id: its name in the memory.
         text: it as a whole. origin: where it comes from, in the user's words.
         tokens: as people read them. positions: where each stood.
-        told: attention call -> keys (position-encoded at `positions`) and values.
+        told: attention call -> keys (position-encoded at `positions`) and values; nothing where they are not kept.
+        states: the tokens' ids, and where each stood before the last layer's MLP; None where they are not kept.
     """
 
     text: str
@@ -41,18 +43,26 @@ class Passage:
     tokens: tuple[str, ...]
     positions: Int[Tensor, " token"]
     told: Mapping[Name, Told] = field(repr=False)
+    states: tuple[list[int], Float[Tensor, "token d_model"]] | None = field(default=None, repr=False)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 def passage_of(
-    what: Promptable | Past | Recording, model: Model | None, layers: Given, origin: str, text: str | None
+    what: Promptable | Past | Recording,
+    model: Model | None,
+    layers: Given,
+    origin: str,
+    text: str | None,
+    keep: Sequence[str] = ("keys",),
 ) -> tuple[Model, Passage]:
     """A passage from what users give, and the model that read it.
 
     Raises:
         InputError: no model where one is needed, or another one than the past's or the recording's; no such layer; a recording
-            without keys and values.
+            without keys and values; states of something that is no text, or of a single token.
     """
+    if "states" in keep:
+        return _with_states(what, model, layers, origin, text, keep)
     if isinstance(what, Recording):
         return _of_recording(what, model, layers, origin, text)
     past = what if isinstance(what, Past) else _read(what, model)
@@ -62,6 +72,28 @@ def passage_of(
     wanted = calls_of(past.model, layers)
     told = {name: found for name in wanted if (found := past.told(name)) is not None}
     return past.model, _checked(Passage(said, origin, past.texts, past.positions, told), layers)
+
+
+def _with_states(
+    what: Any, model: Model | None, layers: Given, origin: str, text: str | None, keep: Sequence[str]
+) -> tuple[Model, Passage]:
+    """A text read for its states, and for its keys and values if these are kept too."""
+    if isinstance(what, Past | Recording):
+        raise InputError(f"memory.add(keep={tuple(keep)!r}): a {type(what).__name__.lower()} holds no states: give the text")
+    if model is None:
+        raise InputError("memory.add(text): which model is to read it? memory.add(text, model=...)")
+    if "keys" in keep:
+        model, passage = passage_of(what, model, layers, origin, text)
+    else:
+        if layers is not None:
+            raise InputError(f"memory.add(layers={layers!r}, keep={tuple(keep)!r}): layers are of keys, which are not kept")
+        tokens = tuple(model.spell(model.encode(what)["input_ids"][0].tolist()))
+        said = text if text is not None else what if isinstance(what, str) else "".join(tokens)
+        passage = Passage(said, origin, tokens, torch.arange(len(tokens)), {})
+    ids = model.encode(what)["input_ids"][0].tolist()
+    if len(ids) < 2:
+        raise InputError(f"memory.add({what!r}, keep={tuple(keep)!r}): one token is followed by none: give a longer text")
+    return model, replace(passage, states=(ids, states_of(model, ids)))
 
 
 def _read(what: Any, model: Model | None) -> Past:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 """Of the folder's layout."""
-PASSAGES, MEANINGS = "passages", "meanings"
+PASSAGES, MEANINGS, STATES = "passages", "meanings", "states"
 ABOUT, PENDING, LOCK = "memory.json", "pending.json", "writer.lock"
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sociogram.models.masks import LazyMask
-from sociogram.models.outside import Outside, apart, widened
+from sociogram.models.outside import Outside, apart, told_less, widened
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +85,14 @@ def per_group(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def raw_scores(call: AttentionCall) -> Float[Tensor, "batch head query key"]:
-    """Scaled dot products of queries and keys, with position bias and soft cap, before any mask."""
+    """Scaled dot products of queries and keys, with position bias, soft cap and what sources add, before any mask."""
     scores = per_group(call.query * call.scale, call.key.transpose(-1, -2))
     if call.bias is not None:
         scores = scores + widened(call.bias[..., : call.keys], call.outside, 0.0)
     if call.softcap is not None:
         scores = torch.tanh(scores / call.softcap) * call.softcap
-    return scores
+    less = told_less(call.keys, call.outside, scores)
+    return scores if less is None else scores + less
 
 
 def _indexed(call: AttentionCall) -> Bool[Tensor, "batch 1 query key"] | None:

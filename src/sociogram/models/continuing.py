@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from sociogram.models import inputs
 from sociogram.models.inputs import Promptable
 
 
+@runtime_checkable
 class Readable(Protocol):
     """Cached keys and values of tokens `ids` `[token]`, where they stand (`positions` `[token]`), and how to run on from them."""
 

@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+MEAN = "mean"
+"""What a key is labelled that tells a head's own mean, and is no voice."""
+
 
 @dataclass(frozen=True, eq=False)
 class Outside:
@@ -24,6 +27,8 @@ class Outside:
         source: who appended them.
         turned: whether they are met by queries without positions, which stand in the second half of the call's channels.
         places: which of the source's tokens they are, where they are some of many; None where they are all of them.
+        bias: added to the scores of each key, after everything else that makes them.
+        label: what the source is called among several of one edit.
     """
 
     names: tuple[str, ...]
@@ -32,6 +37,8 @@ class Outside:
     source: object = field(default=None, repr=False)
     turned: bool = False
     places: tuple[int, ...] | None = field(default=None, repr=False)
+    bias: Float[Tensor, " key"] | None = field(default=None, repr=False)
+    label: str = ""
 
     @property
     def count(self) -> int:
@@ -56,6 +63,14 @@ def widened(mask: Tensor, outside: Sequence[Outside], fill: float | bool) -> Ten
     """A mask over the sequence's own keys, with `fill` for all keys from outside."""
     extra = sum(one.count for one in outside)
     return F.pad(mask, (0, extra), value=fill) if extra else mask
+
+
+def told_less(keys: int, outside: Sequence[Outside], like: Tensor) -> Float[Tensor, " key"] | None:
+    """What sources add to the scores of their keys, `keys` of the sequence's own before them; None where none adds anything."""
+    if all(one.bias is None for one in outside):
+        return None
+    parts = [like.new_zeros(one.count) if one.bias is None else one.bias.to(like) for one in outside]
+    return torch.cat([like.new_zeros(keys), *parts])
 
 
 def apart(

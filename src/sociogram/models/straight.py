@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sociogram.models.attention import AttentionCall, is_hidden, mix, needs_scores, weights_of
 from sociogram.models.masks import LazyMask
-from sociogram.models.outside import widened
+from sociogram.models.outside import told_less, widened
 
 
 def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
@@ -32,6 +32,8 @@ def straight(call: AttentionCall) -> Float[Tensor, "batch query head d_value"]:
         mask = _merge_bias(call.bias[..., : call.keys], mask)
     if mask is not None:
         mask = widened(mask, call.outside, True if mask.dtype == torch.bool else 0.0)
+    if (less := told_less(call.keys, call.outside, call.query)) is not None:
+        mask = _merge_bias(less.expand(1, 1, call.query.shape[2], -1), mask)
     if call.cut is not None:
         mask = _merge_cut(call.cut, mask)
     if call.group > 1 and call.query.shape[2] == 1 and not causal:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from sociogram.core.errors import InputError
-from sociogram.core.schedule import Schedule
 from sociogram.models.attention import AttentionCall, additive, plain_channels
 from sociogram.models.outside import Outside
 from sociogram.models.rotary import Rotation, find_rotation
-from sociogram.steering.base import Edit, Scene, check_number, check_whole
+from sociogram.steering.arguments import as_schedule, choice, forgotten, numbers, rate
+from sociogram.steering.base import Edit, Scene, check_whole
 from sociogram.steering.chosen import Part, found_part, narrowed, strongest
 from sociogram.steering.heads import by_head, refuse_grafted
 from sociogram.steering.source import Found, Source, source_of
@@ -47,7 +45,10 @@ class Attend(Edit):
     them are turned.
     `top_k`: each reader and head hears this many of the source's tokens, those whose keys answer its query best (Wu et al. 2022,
     2203.08913), all of them when left out.
-    `schedule`: a `Schedule` of when the source can be heard, `along="token"` by the reader's position, `along="layer"` by layer.
+    `schedule`: a `Schedule` of when the source can be heard: over positions, tokens written, layers, or `Schedule.when(...)`.
+    `forget`: a rate from 0 to 1 at which what is older is heard less: the odds of a token in its softmax are multiplied by
+    (1 - rate) ** age, its age being how many letters (or passages) of the source were made later. 0 is no change; 1 leaves the
+    newest alone, exactly, since the others are out of the softmax (scaled values would stay in its denominator).
 
     Every reader can hear all of the source, in layers with a sliding window too. Where the source has nothing for a layer (and no
     layer was asked for), that layer is left alone. Recordings show what was told from there as messages from outside.
@@ -64,7 +65,7 @@ class Attend(Edit):
     positions: Literal["before", "as_stored", "none"] = "before"
     top_k: int | None = None
     schedule: Any = None
-    along: Literal["token", "layer"] = "token"
+    forget: float = 0.0
 
     @property
     def apart(self) -> bool:
@@ -73,16 +74,16 @@ class Attend(Edit):
 
     def check(self) -> None:
         """Known words, a gate where one is needed."""
-        _choice(self.name, "join", self.join, ("softmax", "gate"))
-        _choice(self.name, "positions", self.positions, POSITIONS)
-        _choice(self.name, "along", self.along, ("token", "layer"))
+        choice(self.name, "join", self.join, ("softmax", "gate"))
+        choice(self.name, "positions", self.positions, POSITIONS)
         if self.top_k is not None:
             check_whole(self.name, "top_k", self.top_k, 1)
-        object.__setattr__(self, "schedule", _schedule(self.name, self.schedule))
+        object.__setattr__(self, "schedule", as_schedule(self.name, self.schedule))
+        object.__setattr__(self, "forget", rate(self.name, self.forget))
         if (self.gate is None) == (self.join == "gate"):
             raise InputError(f'{self.name} join="{self.join}" gate={self.gate!r}: a gate from 0 to 1 goes with join="gate"')
         if self.gate is not None:
-            gates = _numbers(self.name, "gate", self.gate)
+            gates = numbers(self.name, "gate", self.gate)
             if not all(0 <= gate <= 1 for gate in gates):
                 raise InputError(f"{self.name} gate={self.gate!r}: a gate lies between 0 (closed) and 1 (the source alone)")
             object.__setattr__(self, "gate", gates[0] if len(gates) == 1 else gates)
@@ -100,9 +101,9 @@ class Attend(Edit):
     def changes(self, scene: Scene) -> AttentionCall | None:
         """The call with the source's keys and values appended, or those of the tokens that are found in it."""
         ready: _Ready = scene.material
-        if not self._open_here(scene):
+        if self.schedule is not None and self.schedule.over == "layers" and not self.schedule.is_open(scene.layer):
             return None
-        open_to = self._readers(scene)
+        open_to = scene.listeners(self.schedule)
         part = self._sought(ready, scene, open_to) or self._compared(ready, scene, open_to)
         if part is None:
             if self.layer is not None:
@@ -111,17 +112,24 @@ class Attend(Edit):
         refuse_grafted(self, scene.call, self.heads(scene.call.query.shape[1]))
         call, key, value = self._reconciled(scene.call, part.key, part.value)
         call, key = self._turned(ready, scene, call, key)
+        bias = forgotten(str(self), ready.source, self.forget)
+        bias = bias if bias is None or part.places is None else bias[list(part.places)]
         closed = ~open_to[None, :, :, None] if part.heard is None else ~part.heard
+        if bias is not None:
+            closed = closed | bias.isneginf().to(closed.device)
         batch = len(call.key)
         parts = [torch.cat([own, new.expand(batch, -1, -1, -1)], 2) for own, new in ((call.key, key), (call.value, value))]
         cut = _beside(call.cut, closed.expand(-1, -1, -1, key.shape[2]), call.key.shape[2])
-        outside = Outside(part.names, *self._factors(call), source=self, turned=self._is_plain(ready), places=part.places)
+        outside = Outside(
+            part.names, *self._factors(call), source=self, turned=self._is_plain(ready), places=part.places, bias=bias,
+            label=self.label,
+        )  # fmt: skip
         return replace(call, key=parts[0], value=parts[1], outside=(*call.outside, outside), cut=cut)
 
     def _sought(self, ready: _Ready, scene: Scene, open_to: Tensor) -> Part | None:
         """The tokens that a source with very many finds by its index; None where all are to be compared."""
         nearest = getattr(ready.source, "nearest", None)
-        if nearest is None or self.top_k is None or not self._is_plain(ready) or len(scene.call.query) > 1:
+        if nearest is None or self.top_k is None or self.forget or not self._is_plain(ready) or len(scene.call.query) > 1:
             return None
         assert ready.rotation is not None
         query = ready.rotation.strip(scene.call.name, plain_channels(scene.call)[0], scene.standing())[0]
@@ -141,17 +149,13 @@ class Attend(Edit):
         if self._is_plain(ready):
             assert ready.rotation is not None
             query = ready.rotation.move(call.name, query, stand, torch.zeros_like(stand))
-        return narrowed(names, key, value, strongest(query, key, self.top_k), open_to)
+        bias = forgotten(str(self), ready.source, self.forget)
+        return narrowed(names, key, value, strongest(query * call.scale, key, self.top_k, bias), open_to)
 
-    def _open_here(self, scene: Scene) -> bool:
-        return self.schedule is None or self.along != "layer" or bool(self.schedule.is_open(scene.layer))
-
-    def _readers(self, scene: Scene) -> Tensor:
-        """`[head, query]`: who may hear the source now."""
-        readers = scene.readers
-        if self.schedule is None or self.along != "token":
-            return readers
-        return readers & self.schedule.is_open(scene.at("query"))
+    @property
+    def label(self) -> str:
+        """What the source is called where one edit has several."""
+        return ""
 
     def _factors(self, call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
         """What is kept of what was heard before, and what is heard of the source, per head."""
@@ -229,7 +233,7 @@ class AddHead(Attend):
     """Add a head that attends to a source alone, beside each head addressed: it asks with that head's queries and speaks through
     its output projection, and what the head itself hears stays as it is. `gain` makes it louder or quieter.
 
-    `source`, `positions`, `schedule`, `along` as in `attend`.
+    `source`, `positions`, `top_k`, `schedule`, `forget` as in `attend`.
     """
 
     name: ClassVar[str] = "add_head"
@@ -245,7 +249,7 @@ class AddHead(Attend):
         if self.join != "softmax" or self.gate is not None:
             raise InputError("add_head takes no join= and gate=: the head is added beside the others; give gain=")
         super().check()
-        gains = _numbers("add_head", "gain", self.gain)
+        gains = numbers("add_head", "gain", self.gain)
         object.__setattr__(self, "gain", gains[0] if len(gains) == 1 else gains)
 
     def _factors(self, call: AttentionCall) -> tuple[Tensor, Tensor]:
@@ -261,25 +265,3 @@ def _beside(cut: Tensor | None, closed: Tensor, keys: int) -> Tensor | None:
         cut = torch.zeros(1, 1, 1, keys, dtype=torch.bool, device=closed.device)
     rows = (max(len(cut), len(closed)), *closed.shape[1:3], -1)
     return torch.cat([cut.expand(rows), closed.expand(rows)], -1)
-
-
-def _choice(edit: str, name: str, value: Any, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InputError(f"{edit} {name}={value!r}: choose one of {', '.join(choices)}")
-
-
-def _schedule(edit: str, given: Any) -> Schedule | None:
-    if given is None or isinstance(given, Schedule):
-        return given
-    if isinstance(given, dict):
-        return Schedule.from_plain(given)
-    raise InputError(f"{edit} schedule={given!r}: give an sg.Schedule(every=, open_for=, start=)")
-
-
-def _numbers(edit: str, name: str, given: Any) -> tuple[float, ...]:
-    values = tuple(given) if isinstance(given, list | tuple) else (given,)
-    for value in values:
-        check_number(edit, name, value)
-    if not values:
-        raise InputError(f"{edit} {name}={given!r}: give a number, or one per head")
-    return tuple(float(value) if isinstance(value, Real) else value for value in values)

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Real
 from os import PathLike, fspath
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from sociogram.core.address import address, as_plain, from_plain, indices, written
 from sociogram.core.errors import InputError
+from sociogram.core.schedule import Schedule
 from sociogram.models.anatomy import Heard
 from sociogram.models.attention import AttentionCall
 
@@ -41,6 +43,7 @@ class Scene:
         stand: where the tokens of a past stand, then the next position, if that is not where they lie in the cache.
         arguments: what the call's module was given, for edits that overhear it.
         notes: what the edit keeps during this run.
+        opened: by schedule, whether it is open to each reader.
     """
 
     call: AttentionCall
@@ -53,11 +56,18 @@ class Scene:
     arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
     stand: Tensor | None = None
     notes: dict[Any, Any] = field(default_factory=dict)
+    opened: Callable[[Schedule], Bool[Tensor, " query"]] | None = None
 
     @property
     def readers(self) -> Bool[Tensor, "head query"]:
         """Which readers are addressed, by head."""
         return self.wanted.any(-1)
+
+    def listeners(self, schedule: Schedule | None) -> Bool[Tensor, "head query"]:
+        """The readers addressed to whom a schedule over tokens is open, by head; of one over layers, all."""
+        if schedule is None or self.opened is None or schedule.over == "layers":
+            return self.readers
+        return self.readers & self.opened(schedule).to(self.readers.device)
 
     def standing(self) -> Int[Tensor, " query"]:
         """The positions at which the readers were encoded: those of a past with a hole are not their places in the cache."""
@@ -93,6 +103,8 @@ class Edit:
     """Whether what it cuts depends on positions and texts alone, so that layers of one pass can share it."""
     signs: ClassVar[bool] = False
     """Whether it means the same where weights are signed and no shares of a row (linear attention)."""
+    hears: ClassVar[bool] = True
+    """Whether it is of attention; else of the stream or of what the model says, for which there are other editors."""
     further: ClassVar[frozenset[str]] = frozenset()
     """Arguments of its own that are addresses too."""
 
@@ -206,6 +218,8 @@ class Edit:
             value = fspath(value)
         if isinstance(value, str):
             return value if re.fullmatch(r"[\w./~-]*[A-Za-z][\w./~-]*", value) and not _is_literal(value) else repr(value)
+        if isinstance(value, Schedule) and value.predicate is not None:
+            return f"<{value}>"
         if hasattr(value, "as_plain"):
             return str(value.as_plain()).replace(" ", "")
         if value is None or isinstance(value, bool | int | float):

@@ -41,13 +41,17 @@ class Part:
 
 
 def strongest(
-    query: Float[Tensor, "batch head query d_head"], key: Float[Tensor, "#batch kv_head sender d_head"], count: int
+    query: Float[Tensor, "batch head query d_head"],
+    key: Float[Tensor, "#batch kv_head sender d_head"],
+    count: int,
+    bias: Float[Tensor, " sender"] | None = None,
 ) -> Int[Tensor, "batch head query count"]:
-    """For each reader and head, which of a source's keys have the largest products; exact, in blocks of readers."""
+    """For each reader and head, which of a source's keys have the largest products (`bias` added); exact, in blocks."""
     batch, heads = query.shape[:2]
     rows = max(1, ENTRIES // (batch * heads * key.shape[2]))
     columns = key.transpose(-1, -2)
-    blocks = [per_group(part, columns).topk(count, dim=-1).indices for part in query.split(rows, dim=2)]
+    added = 0.0 if bias is None else bias.to(columns)
+    blocks = [(per_group(part, columns) + added).topk(count, dim=-1).indices for part in query.split(rows, dim=2)]
     return torch.cat(blocks, 2)
 
 

@@ -15,7 +15,6 @@ from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.anatomy import Anatomy, Heard, Layer
 from sociogram.models.tokens import find_token
 from sociogram.steering.base import Edit
-from sociogram.steering.residual import StreamEdit
 
 Name = tuple[str, int]
 
@@ -33,6 +32,7 @@ class Act:
     texts: list[str]
     material: Any = None
     step: Heard | None = None
+    stack: str = ""
 
 
 @dataclass(eq=False)
@@ -90,7 +90,7 @@ def compiled(
     for number, edit in enumerate(edits):
         if to_come and not edit.decodes:
             raise InputError(f"`{edit}` depends on the whole prompt at once and cannot act while the model writes")
-        if isinstance(edit, StreamEdit):
+        if not edit.hears:
             continue
         stack = _stack(edit, anatomy)
         own, later = texts[stack], to_come if stack == anatomy.main else 0
@@ -101,7 +101,7 @@ def compiled(
         for layer, branches in _layers(edit, anatomy):
             for step, call in branches:
                 heads = edit.heads(anatomy.heads[call][0])
-                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own, material, step))
+                acts.setdefault(call, []).append(Act(edit, number, layer.index, heads, query, key, own, material, step, stack))
     return Plan(tuple(edits), acts, texts[anatomy.main])
 
 

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from sociogram.core.errors import InputError
+from sociogram.core.schedule import Schedule
 from sociogram.models.attention import AttentionCall, additive, allowed, is_hidden, weights_of
 from sociogram.models.masks import LazyMask
 from sociogram.models.outside import widened
 from sociogram.models.seam import Session
 from sociogram.steering.base import Edit, Scene
+from sociogram.steering.clock import Clock, asks_moments
 from sociogram.steering.compiled import Act, Plan
 from sociogram.steering.odds import ScaleOdds
 from sociogram.steering.splint import Splint
@@ -41,9 +43,10 @@ class _Made:
 class PlanEditor:
     """Carries a plan out, call by call."""
 
-    def __init__(self, plan: Plan, tally: Tally, stand: Tensor | None = None) -> None:
+    def __init__(self, plan: Plan, tally: Tally, stand: Tensor | None = None, clock: Clock | None = None) -> None:
         """`tally` is added to as calls come; `stand` as in `Scene`."""
-        self.plan, self.tally, self.stand = plan, tally, stand
+        self.plan, self.tally, self.stand, self.clock = plan, tally, stand, clock
+        tally.clock = clock
         self._given: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self._notes: dict[int, dict[Any, Any]] = {}
         self._projections: dict[tuple[str, int], Mapping[int, Tensor]] = {}
@@ -52,6 +55,8 @@ class PlanEditor:
 
     def attach(self, session: Session) -> None:
         """Overhear what attention modules are given, and stand behind the projections that grafted heads do not speak through."""
+        if self.clock is not None and asks_moments(self.plan.edits):
+            session.on_output("", self.clock.note)
         overheard = {name: act for name, acts in self.plan.acts.items() for act in acts if act.edit.overhears}
         for name, act in overheard.items():
             session.on_input(name[0], partial(self._overhear, name[0]))
@@ -83,7 +88,15 @@ class PlanEditor:
         queries, keys = positions(call)
         wanted = self.plan.region(act, call.query.shape[1], queries, keys, call.query.device)
         arguments, notes = self._given.get(call.path, ((), {})), self._notes.setdefault(act.number, {})
-        return Scene(call, act.layer, queries, keys, wanted, act.material, act.step, arguments, self.stand, notes)
+        opened = None if self.clock is None else partial(self._opened, act, queries, wanted)
+        return Scene(call, act.layer, queries, keys, wanted, act.material, act.step, arguments, self.stand, notes, opened)
+
+    def _opened(self, act: Act, queries: range, wanted: Tensor, schedule: Schedule) -> Tensor:
+        """Whether a schedule is open to each reader, which is noted of those addressed."""
+        assert self.clock is not None
+        found = self.clock.is_open(act.number, schedule, act.stack, queries)
+        self.tally.hear(act.number, queries, found, wanted.any(-1).any(0))
+        return found
 
     def _cut(self, act: Act, call: AttentionCall) -> AttentionCall:
         made = self._shared(act, call, "cut", self._made)
@@ -136,8 +149,8 @@ class PlanEditor:
             return  # counted there
         there = _there(self._scene(act, before).wanted, before)
         changed, moved = there, torch.zeros(before.query.shape[1])
-        if len(after.outside) > len(before.outside):
-            there = changed = _open_outside(after)
+        if (since := len(before.outside)) < len(after.outside):
+            there = changed = _open_outside(after, since)
             if after.query.shape[2] > MEASURED:
                 moved = torch.full_like(moved, float("nan"))
             elif not _is_decoding(after):
@@ -213,9 +226,9 @@ def _is_decoding(call: AttentionCall) -> bool:
     return call.query.shape[2] == 1 < call.keys
 
 
-def _open_outside(call: AttentionCall) -> Tensor:
-    """`[batch, head, query, key]`: which readers may hear the keys of the source appended last."""
-    count = call.outside[-1].count
+def _open_outside(call: AttentionCall, since: int) -> Tensor:
+    """`[batch, head, query, key]`: which readers may hear the keys of the sources appended from number `since` on."""
+    count = sum(one.count for one in call.outside[since:])
     shape = (*call.query.shape[:3], count)
     if call.cut is None:
         return torch.ones(shape, dtype=torch.bool, device=call.query.device)

@@ -61,23 +61,33 @@ def _named(path: str | PathLike[str]) -> Path:
     return target.with_name(target.name + SUFFIX)
 
 
-def load(path: str | PathLike[str], model: Model | None) -> dict[str, Any]:
-    """The fields of a stored past. `Past.load` says what is refused."""
+def heading(path: str | PathLike[str]) -> dict[str, Any]:
+    """What a stored past says of itself (texts, slots, model), its keys and values left alone. Errors as `Past.load`."""
+    return _opened(_named(path), with_tensors=False)[0]
+
+
+def _opened(file: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    file = _named(path)
     if not file.is_file():
         raise InputError(f"no past at {file}: nothing is there")
     try:
         with safe_open(file, framework="pt") as stored:
             content = json.loads((stored.metadata() or {}).get("sociogram_past", "null"))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+            tensors = {name: stored.get_tensor(name) for name in stored.keys() if with_tensors}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read: it is broken, or no safetensors file ({error})") from error
     if not isinstance(content, dict) or "format" not in content:
         raise InputError(f"{file} holds tensors, but no past of Sociogram (past.save writes one)")
     if content["format"] != FORMAT:
         raise InputError(f"{file} is of format {content['format']}, and this version of Sociogram reads format {FORMAT}")
+    return content, tensors
+
+
+def load(path: str | PathLike[str], model: Model | None) -> dict[str, Any]:
+    """The fields of a stored past. `Past.load` says what is refused."""
+    file = _named(path)
+    content, tensors = _opened(file, with_tensors=True)
     model = model or _named_there(file, content)
     _check_model(file, content, model)
     try:

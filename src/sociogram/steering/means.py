@@ -12,7 +12,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError
 from sociogram.models.attention import AttentionCall
 from sociogram.models.examine import probe_inputs
-from sociogram.models.outside import Outside
+from sociogram.models.outside import MEAN, Outside
 from sociogram.models.seam import watching
 from sociogram.steering.base import Edit, Scene
 from sociogram.steering.heads import by_head, refuse_grafted
@@ -75,7 +75,7 @@ class MeanAblate(Edit):
             )
         mean = scene.material[call.name].to(call.value)[None, :, None].expand(len(call.value), -1, -1, -1)
         key = torch.cat([call.key, torch.zeros_like(call.key[:, :, :1])], 2)
-        outside = (*call.outside, Outside(("<mean>",), source=self))
+        outside = (*call.outside, Outside(("<mean>",), source=self, label=MEAN))
         closed = ~scene.readers[None, :, :, None]
         cut = torch.zeros(1, 1, 1, call.key.shape[2], dtype=torch.bool, device=closed.device) if call.cut is None else call.cut
         cut = torch.cat([cut.expand(len(cut), *closed.shape[1:3], -1), closed.expand(len(cut), -1, -1, -1)], -1)

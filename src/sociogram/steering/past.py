@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, final
@@ -13,13 +13,12 @@ from torch import Tensor
 
 from sociogram.core.address import Given, address, places, written
 from sociogram.core.errors import InputError
-from sociogram.models.continuing import following, one_text
+from sociogram.models.continuing import following
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.rotary import Rotation, find_rotation
-from sociogram.models.seam import Editor
 from sociogram.models.tokens import find_token
-from sociogram.steering.prefill import Name, check_caches, fresh_cache, prefilled
+from sociogram.steering.prefill import Name, fresh_cache, prefilled
 from sociogram.steering.reading import many_passes, one_pass, readable, shown_positions, tokens_and_mask
 from sociogram.steering.splice import erased, scaled, spliced
 from sociogram.steering.steer import Steered
@@ -59,32 +58,19 @@ class Past:
     slots: Mapping[Name, int]
 
     @classmethod
-    def of(cls, model: Model | Steered, what: Promptable) -> Past:
+    def of(cls, model: Model | Steered, what: Promptable, *, generate: int | Mapping[str, Any] = 0) -> Past:
         """Read one prompt and keep its keys and values; of a steered model, as it reads it (its receipt says what landed).
 
+        With `generate` the model writes so many tokens on (or under settings, as in `sg.record`), and what it kept of them while
+        it wrote belongs to the past: a letter to its later runs.
+
         Raises:
-            InputError: as `model.encode`; several prompts; more than a text.
+            InputError: as `model.encode`; several prompts; more than a text; settings that `sg.record` refuses.
             UnsupportedModelError: no cache of plain keys and values of all tokens (windows, state spaces, encoder-decoders).
         """
-        if isinstance(model, Steered):
-            return model.reading(what, lambda base, editors: cls._of(base, what, editors))
-        return cls._of(model, what, ())
+        from sociogram.steering.kept import kept
 
-    @classmethod
-    def _of(cls, model: Model, what: Promptable, editors: Sequence[Editor]) -> Past:
-        check_caches(model.hf)
-        ids = one_text(model.encode(what))
-        keys, values, slots = prefilled(model, tokens_and_mask(model.hf, ids), editors)
-        return cls(
-            model=model,
-            ids=ids,
-            texts=tuple(model.spell(ids.tolist())),
-            positions=torch.arange(len(ids), device=ids.device),
-            next_position=len(ids),
-            keys=tuple(keys),
-            values=tuple(values),
-            slots=slots,
-        )
+        return cls(**kept(model, what, generate))
 
     def read(self, more: Promptable) -> Past:
         """This past and what is read after it, as the model hears it from here on.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -20,23 +20,33 @@ Name: TypeAlias = tuple[str, int]
 
 @dataclass(eq=False)
 class _Witness:
-    """Keeps which keys and values each attention call read."""
+    """Keeps which keys and values each attention call read last; an editor that stands before all others and changes nothing."""
 
-    calls: list[AttentionCall] = field(default_factory=list)
+    calls: dict[Name, AttentionCall] = field(default_factory=dict)
+
+    def prepare(self, call: AttentionCall) -> AttentionCall:
+        """Keep the call, as the model made it."""
+        self.calls[call.name] = call
+        return call
 
     def wants_weights(self, call: AttentionCall) -> bool:
         """Never."""
         return False
 
-    def observe(self, call: AttentionCall, weights: Tensor | None, sink: Tensor | None, output: Tensor) -> None:
-        """Keep the call."""
-        self.calls.append(call)
+    def reweigh(self, call: AttentionCall, weights: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Never asked."""
+        return weights, sink
 
 
 def prefilled(
-    model: Model, arguments: Mapping[str, Any], editors: Sequence[Editor] = ()
+    model: Model, run: Mapping[str, Any] | Callable[[], Any], editors: Sequence[Editor] = ()
 ) -> tuple[list[Tensor], list[Tensor], dict[Name, int]]:
-    """Run one pass, under edits if there are editors, and take its cache apart.
+    """Run, under edits if there are editors, and take the cache apart.
+
+    Args:
+        model: who runs.
+        run: the arguments of one pass; or what makes several and gives the output of the last.
+        editors: of the edits.
 
     Returns:
         Per slot of the cache keys `[kv_head, token, d_head]` and values `[kv_head, token, d_value]`, and the slot that each
@@ -48,11 +58,11 @@ def prefilled(
     hf = model.hf
     check_caches(hf)
     witness = _Witness()
-    with torch.no_grad(), watching(hf, [witness], editors):
-        output = _run(hf, arguments)
+    with torch.no_grad(), watching(hf, [], [witness, *editors]):
+        output = run() if callable(run) else _run(hf, run)
     cache: Any = getattr(output, "past_key_values", None)
     _check_plain(hf, cache)
-    slots = {call.name: slot for call in witness.calls if (slot := _slot(cache.layers, call)) is not None}
+    slots = {call.name: slot for call in witness.calls.values() if (slot := _slot(cache.layers, call)) is not None}
     if missing := sorted(set(range(len(cache.layers))) - set(slots.values())):
         raise UnsupportedModelError(
             f"{type(hf).__name__} caches something in layer {missing[0]} that its attention is not shown in this form (or its "

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
@@ -17,12 +18,14 @@ from sociogram.core.errors import EditDidNotLand, InputError
 from sociogram.models.continuing import Readable
 from sociogram.models.examine import forward_arguments
 from sociogram.models.seam import Editor, watching
-from sociogram.steering.attend import Attend
 from sociogram.steering.base import Edit, Scene
+from sociogram.steering.clock import schedule_of
 from sociogram.steering.departure import departure, first_departure
 from sociogram.steering.edits import ScaleEdges
+from sociogram.steering.output import OutputEdit, Unsaid
 from sociogram.steering.residual import Still, StreamEdit
 from sociogram.steering.tally import Tally
+from sociogram.steering.worded import by_head, opened, words
 from sociogram.watch.predictions import shown
 from sociogram.watch.record import record_under
 from sociogram.watch.request import Request
@@ -66,15 +69,41 @@ class Receipt:
         pairs of readers and its tokens, and `moved` is the weight that they got.
 
         Edits of the stream have no `head`: one row per edit and layer, `addressed` and `changed` count tokens, and `moved` is
-        the sum of the norms of their changes.
+        the sum of the norms of their changes. Edits of the output have no `layer` either: `addressed` and `changed` count
+        predictions, and `moved` is the probability that went to other tokens, summed.
         """
         rows = []
         for (number, layer), count in sorted(self.tally.counts.items()):
             edit = self.steered.edits[number]
             for head in torch.nonzero(count.addressed)[:, 0].tolist():
                 numbers = int(count.addressed[head]), int(count.changed[head]), float(count.moved[head])
-                rows.append((str(edit), layer, pd.NA if isinstance(edit, StreamEdit) else head, *numbers))
-        return pd.DataFrame(rows, columns=COLUMNS).astype({"head": "Int64"})
+                where = pd.NA if isinstance(edit, OutputEdit) else layer
+                rows.append((str(edit), where, head if by_head(edit) else pd.NA, *numbers))
+        whole = "Int64" if any(isinstance(edit, OutputEdit) for edit in self.steered.edits) else "int64"
+        return pd.DataFrame(rows, columns=COLUMNS).astype({"head": "Int64", "layer": whole})
+
+    @property
+    def openings(self) -> pd.DataFrame:
+        """When schedules over tokens were open: one row per edit that has one and reader addressed, in all passes.
+
+        Columns `edit` (as text), `position, token, step` (tokens written so far, 0 in the prompt), `entropy` (nats, of the
+        distribution that the moment had; NaN where none was asked for) and `open`. Schedules over layers have no rows: the
+        layers that listened are in `edits`.
+        """
+        rows = [
+            (str(edit), *self._moment(edit, position), said)
+            for number, edit in enumerate(self.steered.edits)
+            for position, said in sorted(self.tally.openings.get(number, {}).items())
+        ]
+        return pd.DataFrame(rows, columns=["edit", "position", "token", "step", "entropy", "open"])
+
+    def _moment(self, edit: Edit, position: int) -> tuple[int, str, int, float]:
+        clock = self.tally.clock
+        assert clock is not None
+        stack = edit.stack or clock.main
+        own, texts = stack == clock.main, clock.texts[stack]
+        text = texts[position] if position < len(texts) else ""
+        return position, text, clock.step(position) if own else 0, clock.entropies.get(position, nan) if own else nan
 
     @cached_property
     def null_drift(self) -> float:
@@ -135,8 +164,13 @@ class Receipt:
         """Edits, path and counts as JSON, to be stored with a recording."""
         rows = json.loads(self.edits.to_json(orient="records", double_precision=15, force_ascii=False))
         return json.dumps(
-            {"edits": [str(edit) for edit in self.steered.edits], "path": self.path, "landed": rows}, ensure_ascii=False
+            {"edits": [str(edit) for edit in self.steered.edits], "path": self.path, "landed": rows, "open_at": self._open_at()},
+            ensure_ascii=False,
         )
+
+    def _open_at(self) -> dict[str, list[int]]:
+        """Per edit with a schedule over tokens, by its number, the positions at which it was open."""
+        return {str(number): [p for p, said in sorted(known.items()) if said] for number, known in self.tally.openings.items()}
 
     def __str__(self) -> str:
         """One line per edit."""
@@ -151,17 +185,13 @@ class Receipt:
         for number, edit in enumerate(self.steered.edits):
             counts = {layer: count for (own, layer), count in self.tally.counts.items() if own == number}
             addressed, changed, moved = (sum(float(c.total(i).sum()) for c in counts.values()) for i in range(3))
-            stream = isinstance(edit, StreamEdit)
-            what = f"moved by {moved:.3g}" if stream else f"{moved:.3g} of weight moved"
+            what, moving = words(edit, len(counts))
+            moving = moving.format(moved)
             lines.append(
-                f"{edit}: {int(addressed):,} {'tokens' if stream else 'entries'} in {_layers(len(counts))}, "
-                f"{int(changed):,} changed{'' if moved != moved else f', {what}'}"
+                f"{edit}: {int(addressed):,} {what}, "
+                f"{int(changed):,} changed{'' if moved != moved else f', {moving}'}{opened(self.tally.openings.get(number))}"
             )
         return lines
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +208,11 @@ class _Idle(Edit):
 
 def _nothing(edit: Edit) -> Edit:
     """An edit of the same layers and path that changes nothing."""
+    if isinstance(edit, OutputEdit):
+        return Unsaid(query=edit.query)
     if isinstance(edit, StreamEdit):
         return Still(layer=edit.layer, stack=edit.stack, like=edit)
-    if edit.reweighs() or (isinstance(edit, Attend) and edit.apart):
+    if edit.reweighs() or getattr(edit, "apart", False):
         return ScaleEdges(layer=edit.layer, stack=edit.stack, factor=1.0)
     return _Idle(layer=edit.layer, stack=edit.stack)
 
@@ -214,7 +246,9 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
         if met:
             continue
         hidden, gone = tally.hidden.get(number, 0), tally.gone.get(number, 0)
-        nobody = "no token of this run" if isinstance(edit, StreamEdit) else "no pair of tokens of this run"
+        if (closed := _closed(edit, tally, number)) is not None:
+            raise EditDidNotLand(f"`{edit}` did not land: {closed}. Nothing was given out.")
+        nobody = "no token of this run" if not by_head(edit) else "no pair of tokens of this run"
         reason = (
             f"the model's own mask hides all {hidden:,} entries that it addresses (no token hears later ones, nor what lies "
             "outside a sliding window)" + (f", and another edit cut {gone:,}" if gone else "")
@@ -224,3 +258,18 @@ def check_landing(edits: Sequence[Edit], tally: Tally) -> None:
             else f"it addresses {nobody}"
         )
         raise EditDidNotLand(f"`{edit}` did not land: {reason}. Nothing was given out.")
+
+
+def _closed(edit: Edit, tally: Tally, number: int) -> str | None:
+    """Why nobody heard a source, where its schedule is the reason."""
+    schedule, known = schedule_of(edit), tally.openings.get(number, {})
+    if schedule is None or any(known.values()):
+        return None
+    if schedule.over == "layers":
+        listened = any(own == number for own, _ in tally.counts)
+        return None if listened else f"its schedule ({schedule}) opens none of the layers addressed"
+    if not known or tally.clock is None:
+        return None
+    nothing = schedule.over == "generated" and not tally.clock.step(max(known))
+    more = ", of which the model wrote none: let it write (steered.generate, record(generate=))" if nothing else ""
+    return f"its schedule ({schedule}) was closed at all {len(known):,} positions that were read{more}"

@@ -25,6 +25,7 @@ class StreamEdit(Edit):
     """A change of the residual stream in some layers (`layer`) at some tokens (`query`); heads and keys have no meaning here."""
 
     takes: ClassVar[frozenset[str]] = frozenset(("layer", "query"))
+    hears: ClassVar[bool] = False
     asks: ClassVar[Told] = "nothing"
     """What `changed` is told: another run's values, the stream before the sum, the stream before the layer, or nothing."""
 

@@ -28,6 +28,7 @@ MEMORY = "memory.json"
 class Source(Protocol):
     """Keys and values that are not the prompt's own, with the names and positions of their tokens. A `Past` is one.
 
+    With `ages` `[token]` (whole numbers, 0 the newest) it says how old its tokens are, for edits with `forget`.
     What has `heard_by(model) -> Source` gives the source to listen to itself, when somebody begins to (a memory does). What has
     `nearest(name, query, count, asking) -> Found | None` can find tokens by their keys without comparing all of them.
     """
@@ -115,21 +116,26 @@ def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> 
     """
     if isinstance(given, Recording):
         return RecordingSource(given, given.anatomy if given.model is model else model.anatomy, stack)
-    if hasattr(given, "heard_by"):
-        given = given.heard_by(model)
+    given = opened(given, model)
     if isinstance(given, str | PathLike):
         return _loaded(Path(given), model, stack)
     if isinstance(given, Source):
         return given
-    raise InputError(f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, or the path of one")
+    raise InputError(
+        f"`{edit}`: {given!r} is nothing to listen to: give a Past, a recording, a memory, letters, or the path of one of them"
+    )
+
+
+def opened(given: Any, model: Model) -> Any:
+    """A memory (or what else has `heard_by`) for the model that listens, from itself or its path; anything else as it is."""
+    if isinstance(given, str | PathLike) and (Path(given) / MEMORY).is_file() and not hasattr(given, "heard_by"):
+        from sociogram import Memory  # the public face: memories are made of what is here
+
+        given = Memory(given)
+    return given.heard_by(model) if hasattr(given, "heard_by") else given
 
 
 def _loaded(path: Path, model: Model, stack: str | None) -> Source:
-    if (path / MEMORY).is_file():
-        from sociogram import Memory  # the public face: memories are made of what is here
-
-        heard: Source = Memory(path).heard_by(model)
-        return heard
     if path.is_dir():
         return RecordingSource(open_recording(path), model.anatomy, stack)
     from sociogram.steering.past import Past

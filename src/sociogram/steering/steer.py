@@ -13,18 +13,20 @@ import torch
 from torch import Tensor
 
 from sociogram.core.errors import InputError
-from sociogram.models.anatomy import Anatomy
 from sociogram.models.continuing import Readable
 from sociogram.models.inputs import Promptable
 from sociogram.models.model import Model
 from sociogram.models.seam import Editor, Session, unwatched, watching
 from sociogram.steering.base import Edit
+from sociogram.steering.clock import Clock, asks_moments, expected
 from sociogram.steering.compiled import compiled
 from sociogram.steering.editor import PlanEditor
 from sociogram.steering.follower import Follower
+from sociogram.steering.output import OutputEditor, spoken
 from sociogram.steering.receipt import Receipt, check_landing
 from sociogram.steering.stream import StreamEditor, streamed
 from sociogram.steering.tally import Tally
+from sociogram.steering.words import has_condition, tokens_of
 from sociogram.steering.written import to_json
 from sociogram.watch.keep import Keep
 from sociogram.watch.passes import SIMPLE
@@ -132,7 +134,7 @@ class Steered:
         inputs = self._one(what)
         tally = Tally()
         request = Request(keep=keep, top=top, by=by, generate=generate, memory_limit=memory_limit).checked()
-        if request.new_tokens and any(edit.alone or _has_condition(edit) for edit in self.edits):
+        if request.new_tokens and self._is_about_words:
             self._refuse_several(request.settings)
         rec = self._recorded(inputs, request, tally)
         rec.tree.attrs["edits"] = json.dumps([str(edit) for edit in self.edits])
@@ -147,10 +149,12 @@ class Steered:
     def _recorded(self, inputs: Mapping[str, Tensor], request: Request, tally: Tally) -> Recording:
         tallies = iter([tally])
         to_come = iter([request.new_tokens + bool(request.new_tokens)])
+        clocks: list[Clock] = []
 
         def editors(given: Mapping[str, Tensor]) -> list[Editor]:
-            """Editors of the recorded run; or, later, of a run over all that it read."""
-            made, follow = self._editors(given, next(to_come, 0), next(tallies, Tally()))
+            """Editors of the recorded run; or, later, of one over all that it read, with schedules as they were."""
+            made, follow = self._editors(given, next(to_come, 0), next(tallies, Tally()), clock=clocks[0] if clocks else None)
+            clocks.append(made[0].clock)
             return [*made, Follower(follow)] if request.new_tokens else made
 
         return record_under(self.model, dict(inputs), request, editors=editors)
@@ -162,12 +166,16 @@ class Steered:
             InputError: also edits or addresses that have no meaning while the model writes.
             EditDidNotLand: see `steer`.
         """
-        if any(edit.alone or _has_condition(edit) for edit in self.edits):
+        if self._is_about_words:
             self._refuse_several(kwargs)
         options = {"max_new_tokens": max_new_tokens, **kwargs}
         if past is None:
             return self._run(text, max_new_tokens, lambda inputs, _: self.model.generate(inputs, **options))
         return self._run(text, max_new_tokens, lambda *_: self.model.generate(text, past=past, **options), past)
+
+    @property
+    def _is_about_words(self) -> bool:
+        return asks_moments(self.edits) or any(edit.alone or has_condition(edit) for edit in self.edits)
 
     def _refuse_several(self, kwargs: Mapping[str, Any]) -> None:
         """Conditions need the text of every token as it is written, grafted heads keep a past: one sequence, token by token."""
@@ -176,17 +184,21 @@ class Steered:
         if self.model.hf.config.is_encoder_decoder or several or set(kwargs) - SIMPLE:
             odd = ", ".join(sorted(set(kwargs) - SIMPLE)) or "several sequences, or an encoder-decoder"
             raise InputError(
-                "conditions on the text of tokens and heads grafted from a model act on one plainly generated sequence, not with "
-                f"{odd}: address positions, or generate plainly"
+                "conditions on the text of tokens, predicates of schedules and heads grafted from a model act on one plainly "
+                f"generated sequence, not with {odd}: address positions, or generate plainly"
             )
 
-    def reading(self, what: Promptable, read: Callable[[Model, Sequence[Editor]], T]) -> T:
-        """Let `read` run the model once over a prompt, with the editors that carry the edits out; for `Past.of`."""
+    def reading(self, what: Promptable, read: Callable[[Model, Sequence[Editor]], T], new: int = 0) -> T:
+        """Let `read` run the model over a prompt and what it writes, with the editors that carry the edits out; for `Past.of`.
+
+        Whoever lets it write `new` tokens does so in one sequence, token by token.
+        """
         self._check_open()
         self._receipt = None
         inputs, tally = self._one(what), Tally()
-        result = read(self.model, self._editors(inputs, 0, tally)[0])
-        self._finish(inputs, tally, 0)
+        editors, follow = self._editors(inputs, new, tally)
+        result = read(self.model, [*editors, Follower(follow)] if new else editors)
+        self._finish(inputs, tally, new)
         return result
 
     def _run(
@@ -209,12 +221,19 @@ class Steered:
         return result
 
     def _editors(
-        self, inputs: Mapping[str, Tensor], to_come: int, tally: Tally, past: Readable | None = None
-    ) -> tuple[list[Editor], Callable[[tuple[Any, ...], dict[str, Any]], None]]:
-        texts, ids = self._texts(inputs)
+        self,
+        inputs: Mapping[str, Tensor],
+        to_come: int,
+        tally: Tally,
+        past: Readable | None = None,
+        clock: Clock | None = None,
+    ) -> tuple[list[Any], Callable[[tuple[Any, ...], dict[str, Any]], None]]:
+        texts, known = tokens_of(self.model, inputs)
         anatomy = self.model.find_anatomy(inputs)
         plan = compiled(self.edits, anatomy, texts, materials=self._materials, to_come=to_come)
         acts = streamed(self.edits, anatomy, texts, to_come=to_come)
+        clock = clock or self._clock(texts, known, inputs, past)
+        ids = known.get(anatomy.main, [])
         passes = count()
 
         def follow(_: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -224,25 +243,21 @@ class Steered:
                 ids.extend(new[0].tolist())
                 plan.texts[:] = self.model.spell(ids)  # all of them: a sign may be made of several tokens
 
-        editors: list[Editor] = [PlanEditor(plan, tally, _standing(past))]
-        return [*editors, *([StreamEditor(self.model.hf, acts, tally)] if acts else [])], follow
+        editors: list[Editor] = [PlanEditor(plan, tally, _standing(past), clock)]
+        editors += [StreamEditor(self.model.hf, acts, tally)] if acts else []
+        said = spoken(self.edits, anatomy, texts, self._materials, to_come)
+        editors += [OutputEditor(said, anatomy.stack(anatomy.main), tally, clock)] if said else []
+        return editors, follow
 
-    def _texts(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, list[str]], list[int]]:
-        """The tokens of each stack, and the ids of the main one's."""
-        anatomy = self.model.find_anatomy(inputs)
-        own = inputs.get("decoder_input_ids", inputs.get("input_ids"))
-        known: dict[str, list[int]] = {}
-        if own is not None and own.ndim == 2:
-            known = {stack: inputs.get("input_ids", own)[0].tolist() for stack in anatomy.stacks}
-            known[anatomy.main] = own[0].tolist()
-        return {stack: self._spelled(anatomy, stack, known.get(stack)) for stack in anatomy.stacks}, known.get(anatomy.main, [])
-
-    def _spelled(self, anatomy: Anatomy, stack: str, ids: list[int] | None) -> list[str]:
-        calls = [name for layer in anatomy.stack(stack) for name in layer.calls]
-        lengths = [anatomy.lengths[name][1] for name in calls if name in anatomy.lengths]
-        if ids is not None:
-            return self.model.spell(ids)
-        return [f"#{i}" for i in range(max(lengths, default=0))]
+    def _clock(
+        self, texts: dict[str, list[str]], ids: dict[str, list[int]], inputs: Mapping[str, Tensor], past: Readable | None
+    ) -> Clock:
+        main = self.model.find_anatomy(inputs).main
+        clock = Clock(main, len(texts.get(main, ())), texts, ids)
+        if asks_moments(self.edits):
+            read = 0 if past is None else min(len(past.ids), clock.given - 1)
+            clock.foresee(self.edits, read, expected(self.model, inputs, past))
+        return clock
 
     def _one(self, what: Promptable | None, past: Readable | None = None) -> dict[str, Tensor]:
         inputs = self.model._given(what, past)
@@ -272,8 +287,3 @@ def _standing(past: Readable | None) -> Tensor | None:
     if past is None:
         return None
     return torch.cat([past.positions, torch.tensor([past.next_position], device=past.positions.device)])
-
-
-def _has_condition(edit: Edit) -> bool:
-    parts = [part for axis in (edit.query, edit.key) for part in (axis if isinstance(axis, tuple) else (axis,))]
-    return any(callable(part) for part in parts)

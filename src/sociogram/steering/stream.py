@@ -130,14 +130,7 @@ class StreamEditor:
     def _begin(self, _: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A pass begins: its first token comes after those in the cache."""
         self._masks.clear()
-        cache = kwargs.get("past_key_values", kwargs.get("cache_params"))
-        try:
-            self.start = 0 if cache is None else int(cache.get_seq_length())
-        except (AttributeError, ValueError, TypeError) as error:
-            raise InputError(
-                f"a cache of type {type(cache).__name__} does not say how many tokens it holds ({error}), so it is not clear "
-                "which tokens an edit of the stream means: run without a cache (use_cache=False)"
-            ) from error
+        self.start = cached(kwargs)
 
     def holds(self, act: StreamAct, tokens: int) -> Bool[Tensor, " query"]:
         """Which of a pass's tokens an edit addresses."""
@@ -146,6 +139,22 @@ class StreamEditor:
         if name not in self._masks:
             self._masks[name] = _held(act.query, at, act.texts)
         return self._masks[name]
+
+
+def cached(kwargs: Mapping[str, Any]) -> int:
+    """How many tokens came before those of a pass, by the cache that the model is given.
+
+    Raises:
+        InputError: a cache that does not tell.
+    """
+    cache = kwargs.get("past_key_values", kwargs.get("cache_params"))
+    try:
+        return 0 if cache is None else int(cache.get_seq_length())
+    except (AttributeError, ValueError, TypeError) as error:
+        raise InputError(
+            f"a cache of type {type(cache).__name__} does not say how many tokens it holds ({error}), so it is not clear "
+            "which tokens an edit of the stream means: run without a cache (use_cache=False)"
+        ) from error
 
 
 def _first_position(call: AttentionCall) -> int | None:

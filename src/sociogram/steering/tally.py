@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sociogram.steering.clock import Clock
 
 
 @dataclass(eq=False)
@@ -58,6 +61,18 @@ class Tally:
     """Per edit, entries addressed that the model itself masks."""
     gone: dict[int, int] = field(default_factory=dict)
     """Per edit, entries addressed that another edit has cut."""
+
+    clock: Clock | None = None
+    """What is known of the moments at which schedules were asked."""
+    openings: dict[int, dict[int, bool]] = field(default_factory=dict)
+    """Per edit with a schedule over tokens, whether it was open to the readers addressed, by position."""
+
+    def hear(self, number: int, at: range, found: Tensor, readers: Tensor) -> None:
+        """Note to which of the readers at these positions a schedule was open; the same in all layers of a pass."""
+        known = self.openings.setdefault(number, {})
+        if at.stop - 1 in known:
+            return
+        known |= {p: o for p, o, addressed in zip(at, found.tolist(), readers.tolist(), strict=True) if addressed}
 
     def miss(self, act: Counted, missing: tuple[int, int]) -> None:
         """Entries addressed that do not exist: by the model's mask, by another edit."""

@@ -13,21 +13,23 @@ from typing import Any
 from sociogram.core.errors import InputError
 from sociogram.steering.attend import AddHead, Attend
 from sociogram.steering.base import ADDRESSES, Edit, plain_fields
+from sociogram.steering.blend import Blend
 from sociogram.steering.clusters import Clusters
 from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, SetWeight
 from sociogram.steering.graft import Graft
 from sociogram.steering.heads import Freeze, Swap
 from sociogram.steering.means import MeanAblate
 from sociogram.steering.odds import ScaleOdds
+from sociogram.steering.output import KnnLM
 from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Topology, Window
 
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
-        Cut, SetWeight, ScaleEdges, ScaleOdds, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead,
+        Cut, SetWeight, ScaleEdges, ScaleOdds, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead, Blend,
         Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
-        Add, ProjectOut, Patch, CutSkip, SkipLayer,
+        Add, ProjectOut, Patch, CutSkip, SkipLayer, KnnLM,
     )
 }  # fmt: skip
 _WORD = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\s'"])+""")

@@ -245,6 +245,8 @@ class StackBuilder:
         coords["score_scale"] = ("layer", np.array([self.scales.get(i, np.nan) for i in range(len(self.layers))]))
         if self.ranked:
             coords["ranked_by"] = ("layer", np.array([self.ranked.get(i, "") for i in range(len(self.layers))]))
+        if self.outside and "key" in sizes:
+            coords["key_source"] = ("key", np.array(self.senders.sources))
         if "kind" in sizes:
             coords["kind"] = list(KINDS)
         if "band" in sizes:

@@ -20,13 +20,14 @@ class Outsiders:
     All of a source's tokens have columns of their own; of a source that is heard in part, those that somebody heard.
     """
 
-    _columns: dict[tuple[object, int], int] = field(default_factory=dict)
-    _told: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    _columns: dict[tuple[object, ...], int] = field(default_factory=dict)
+    _sources: list[tuple[object, ...]] = field(default_factory=list)
+    _told: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def in_columns(self, index: int, heard: HeardRun) -> HeardRun:
         """What one layer heard in one pass, every sender at its column; who tells nothing here has zeros."""
-        told, seen = heard.told, Counter[tuple[str, ...]]()
+        told, seen = heard.told, Counter[tuple[str, tuple[str, ...]]]()
         columns = [column for one in told.outside for column in self._of(one, seen)]
         width, place = len(self.names), torch.tensor(columns, device=told.value.device)
         assert told.weights is not None
@@ -39,17 +40,33 @@ class Outsiders:
         weights = told.weights.new_zeros(*told.weights.shape[:3], width).index_copy_(3, place, told.weights)
         return replace(heard, told=replace(told, value=value, key=key, weights=weights))
 
-    def _of(self, one: Outside, seen: Counter[tuple[str, ...]]) -> list[int]:
-        """The columns of one source's keys."""
+    @property
+    def sources(self) -> list[str]:
+        """Of which source each sender is: what its edit calls it, else a number; no two sources of a name."""
+        called, seen = dict[tuple[object, ...], str](), Counter[str]()
+        for number, source in enumerate(dict.fromkeys(self._sources)):
+            label = str(source[0]) or f"source {number}"
+            seen[label] += 1
+            called[source] = label if seen[label] == 1 else f"{label} ({seen[label]})"
+        return [called[source] for source in self._sources]
+
+    def _of(self, one: Outside, seen: Counter[tuple[str, tuple[str, ...]]]) -> list[int]:
+        """The columns of one source's keys. A source is told by its label and its tokens' names; a second one of the same in a
+        layer is another source. One that is heard in part is told by who appended it.
+        """
         if one.places is not None:
-            return [self._column((id(one.source), place), (name,)) for name, place in zip(one.names, one.places, strict=True)]
-        start = self._column((one.names, seen[one.names]), one.names)
-        seen[one.names] += 1
+            part = one.label, id(one.source)
+            return [self._column(part, (place,), (name,)) for name, place in zip(one.names, one.places, strict=True)]
+        source = one.label, one.names
+        seen[source] += 1
+        start = self._column((*source, seen[source]), (), one.names)
         return list(range(start, start + one.count))
 
-    def _column(self, source: tuple[object, int], names: tuple[str, ...]) -> int:
+    def _column(self, source: tuple[object, ...], place: tuple[int, ...], names: tuple[str, ...]) -> int:
         """Where the senders of a source stand, or one of them; new ones come last."""
-        if source not in self._columns:
-            self._columns[source] = len(self.names)
+        column = source + place
+        if column not in self._columns:
+            self._columns[column] = len(self.names)
             self.names += names
-        return self._columns[source]
+            self._sources += [source] * len(names)
+        return self._columns[column]

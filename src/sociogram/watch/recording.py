@@ -90,6 +90,12 @@ class Recording(Arrays):
 
         return moves(self)
 
+    def interference(self, *, by: str = "layer", pairs: bool = False) -> pd.DataFrame:
+        """How far the voices that a steered run heard agree or cancel; see `watch.interference.interference`."""
+        from sociogram.watch.interference import interference
+
+        return interference(self, by=by, pairs=pairs)
+
     def senders(self) -> pd.DataFrame:
         """How much each token told all others; see `watch.senders.senders`."""
         from sociogram.watch.senders import senders

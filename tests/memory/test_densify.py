@@ -16,6 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import sociogram as sg
 from sociogram import edits
 from sociogram.memory import distil
+from sociogram.memory.quality import random, shuffled
 from sociogram.memory.spans import spans
 from sociogram.memory.together import divergence, padded, predictions, sampled
 from tests.models.conftest import byte_level_tokenizer, tiny_llama
@@ -254,6 +255,23 @@ def test_controls_are_what_they_are_called(llama: sg.Model) -> None:
     assert found["first and last n-1 of the past"] == kl(hidden(llama.hf, TEXT + MORE, since, slice(1, 8))[since:])
     again = dense.quality([MORE], other=TEXT[::-1]).set_index("reading")["kl"]
     assert again["another text"] == pytest.approx(found["another text"])
+
+
+def test_the_nulls_are_the_same_vectors_elsewhere_and_others_as_long(llama: sg.Model) -> None:
+    dense = sg.densify(llama, TEXT, 4)
+    past, name = dense.past, ("model.layers.1.self_attn", 0)
+    mixed = shuffled(dense, torch.Generator().manual_seed(0))
+    assert mixed is not None
+    assert torch.equal(mixed.positions, past.positions)
+    order = [past.values[1][0].tolist().index(row) for row in mixed.values[1][0].tolist()]
+    assert sorted(order) == [0, 1, 2, 3] != order
+    assert order[0] == 0, "the first token stays the first"
+    there = past.rotation.move(name, past.keys[1][:, order], past.positions[order], past.positions)
+    close(mixed.keys[1], there)
+    drawn = random(past, torch.Generator().manual_seed(0))
+    for new, old in zip((*drawn.keys, *drawn.values), (*past.keys, *past.values), strict=True):
+        close(new.norm(dim=-1), old.norm(dim=-1), 1e-4)
+        assert apart(new, old) > 1e-2
 
 
 def test_one_vector_and_one_token_have_fewer_controls(llama: sg.Model) -> None:

@@ -97,9 +97,10 @@ def _table(measure: str, texts: list[_Text], found: list[Any], vectors: tuple[in
     table.notes = [
         "KL from the distributions after the whole text, in nats; the share closed is 1 - KL / KL without text. "
         + "; ".join(gaps),
-        f"{PROMPTS} prompts for each text, none of them given while it was pressed (what is sampled may name something that is "
-        f"asked). trained: {TRAINING['examples']} sampled continuations of {TRAINING['length']} tokens, {TRAINING['steps']} steps of "
-        f"Adam; lowest to highest of {len(SEEDS)} seeds (of the sampling; of vectors drawn at random).",
+        f"{PROMPTS} prompts for each text, none of them given while it was pressed (what is sampled may name what is "
+        f"asked). trained: {TRAINING['examples']} sampled continuations of {TRAINING['length']} tokens, "
+        f"{TRAINING['steps']} steps of Adam; lowest to highest of {len(SEEDS)} seeds (of the sampling; of vectors "
+        "drawn at random).",
         "additions and no text have no n. another text: the one before it of these three, in a circle, pressed in the same way.",
     ]
     return table

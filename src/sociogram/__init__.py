@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sociogram._version import __version__
 
 if TYPE_CHECKING:
-    from sociogram import edits, grow, plot
+    from sociogram import edits, grow, notes, plot
     from sociogram.core.errors import (
         AccountError,
         EditDidNotLand,
@@ -121,7 +121,7 @@ _HOME = {
     ),
 }  # fmt: skip
 
-_MODULES = ("edits", "grow", "plot")
+_MODULES = ("edits", "grow", "notes", "plot")
 """Named parts of the face that are modules."""
 
 __all__ = [
@@ -183,6 +183,7 @@ __all__ = [
     "load",
     "measure_flock",
     "networks",
+    "notes",
     "open_recording",
     "plot",
     "record",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import sociogram as sg
 from sociogram import edits
 from sociogram.memory import index
+from sociogram.memory.store import exchanged
 from tests.models.conftest import tiny_llama
 
 pytest.importorskip("lancedb")
@@ -154,3 +155,29 @@ def test_too_large_for_memory_names_the_way_out(llama: sg.Model, memory: sg.Memo
         run(llama, source=memory)
     monkeypatch.setattr(index, "EXACT_UP_TO", 0)
     assert run(llama, source=memory).isfinite().all()
+
+
+@given(st.integers(2, 60), st.integers(0, 10**6))
+def test_nobody_keeps_its_place_in_an_exchange(count: int, seed: int) -> None:
+    found = exchanged(count, seed)
+    assert sorted(found.tolist()) == list(range(count))
+    assert not (found == np.arange(count)).any()
+
+
+def test_many_additions_are_put_together(llama: sg.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sociogram.memory.store.EVERY", 4)
+    memory = sg.Memory(tmp_path / "memory")
+    texts = [[number % 4 + 1, 5, 6] for number in range(9)]  # later keys are no longer than those that the index was made of
+    for ids in texts[:5]:
+        memory.add(ids, model=llama, layers=0)
+    memory.index()
+    for ids in texts[5:]:
+        memory.add(ids, model=llama, layers=0)
+    table = memory._store.database.open_table("told_0")
+    assert table.stats()["fragment_stats"]["num_fragments"] < 5
+    whole = sg.Memory(tmp_path / "whole")
+    for ids in texts:
+        whole.add(ids, model=llama, layers=0)
+    assert torch.equal(run(llama, source=memory), run(llama, source=whole))
+    monkeypatch.setattr(index, "EXACT_UP_TO", 0)
+    torch.testing.assert_close(run(llama, source=memory), run(llama, source=whole), atol=1e-5, rtol=1e-5)

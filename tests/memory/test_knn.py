@@ -48,7 +48,7 @@ def by_hand(model: sg.Model, source: list[list[int]], ids: list[int], lam: float
         seen.clear()
         plain = torch.softmax(model.hf(torch.tensor([ids])).logits[0].double(), -1)
     hook.remove()
-    texts = zip(source, stored, strict=True)
+    texts = zip(source, [rows / rows.pow(2).mean(-1, keepdim=True).sqrt() for rows in stored], strict=True)
     pairs = [(rows[i], text[i + 1]) for text, rows in texts for i in range(len(text) - 1)]
     mixed = (1 - lam) * plain
     for place, state in enumerate(seen[0]):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sociogram._version import __version__
-from sociogram.cli import diff, grow, look, models, networks, steer, worksheet
+from sociogram.cli import diff, grow, look, models, networks, notes, steer, worksheet
 from sociogram.cli.screen import errors, survive_narrow_encodings
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("diff")(diff.diff)
 app.command("networks")(networks.networks)
 app.command("grow")(grow.grow)
 app.add_typer(models.app, name="models")
+app.add_typer(notes.app, name="notes")
 
 _debug = False
 

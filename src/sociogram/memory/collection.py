@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +14,7 @@ from sociogram.core.errors import InputError, MemoryLimitError
 from sociogram.memory.index import Search
 from sociogram.memory.passages import Name, Told
 from sociogram.memory.recall import Recall
-from sociogram.memory.store import PASSAGES, Store, quoted
+from sociogram.memory.store import PASSAGES, Store, exchanged, quoted
 from sociogram.memory.told import read_all, turning
 from sociogram.models.model import Model
 from sociogram.models.rotary import Rotation
@@ -63,8 +62,8 @@ class Collection:
         return made
 
     def shuffled(self, seed: int = 0) -> Collection:
-        """The control that a memory must beat: the same keys and states, but each tells what another token of it would tell (the
-        same exchange in all layers and heads), and is followed by what followed another.
+        """The control that a memory must beat: the same keys and states, but each tells what another token of it would tell (none
+        its own, the same exchange in all layers and heads), and is followed by what followed another.
         """
         return Collection(self._store, self._table, self._rotation, seed)
 
@@ -85,7 +84,7 @@ class Collection:
             every = len(self.ids) == self._store.count(PASSAGES)
             key, value = read_all(self._store, number, heads, self.ids, len(self.names), every=every)
             if self._shuffle is not None:
-                value = value[:, torch.from_numpy(np.random.default_rng(self._shuffle).permutation(len(self.names)))]
+                value = value[:, torch.from_numpy(exchanged(len(self.names), self._shuffle))]
             self._held[name] = self._placed(name, key, self.positions), value
         return self._held[name]
 

@@ -27,6 +27,8 @@ EXACT_UP_TO = 200_000
 PROBED = 12
 """One of so many parts of the index is searched, and at least `LEAST`."""
 LEAST = 32
+SMALL = 4_096
+"""Fewer rows are one part."""
 
 
 def sought_column(head: int) -> str:
@@ -76,9 +78,18 @@ def build(store: Store, number: int, heads: Sequence[int]) -> None:
     made = store.database.create_table(
         told_table(number), data=table.replace_schema_metadata({"sought": json.dumps(said)}), mode="overwrite"
     )
-    cells = max(1, round(len(table) ** 0.5))
     for head in heads:
-        made.create_index(sought_column(head), config=IvfFlat(distance_type="l2", num_partitions=cells))
+        made.create_index(sought_column(head), config=IvfFlat(distance_type="l2", num_partitions=cells(len(table))))
+
+
+def cells(rows: int) -> int:
+    """In how many parts an index of so many rows lies."""
+    return round(rows**0.5) if rows >= SMALL else 1
+
+
+def probed(rows: int) -> int:
+    """How many of them are searched."""
+    return max(LEAST, cells(rows) // PROBED)
 
 
 def bends(table: Any) -> dict[int, Bent]:
@@ -148,9 +159,8 @@ class Search:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Row ids and tokens found for the queries of one key/value head, query by query."""
         asked = bent.queries(query.detach().cpu().float().numpy())
-        cells = round(self.tokens**0.5)
         search = table.search(list(asked), vector_column_name=sought_column(head)).distance_type("l2").limit(count)
-        search = search.nprobes(max(LEAST, cells // PROBED)).select(["passage", "place", "_distance"]).with_row_id(True)
+        search = search.nprobes(probed(table.count_rows())).select(["passage", "place", "_distance"]).with_row_id(True)
         found = self._only_ours(search, table).to_pandas()
         by_query = found["query_index"] if len(asked) > 1 and "query_index" in found else np.zeros(len(found), dtype=int)
         found = found.assign(query_index=by_query).sort_values(["query_index", "_distance"], kind="stable")

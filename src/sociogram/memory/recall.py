@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError, MemoryLimitError
 from sociogram.memory import index
-from sociogram.memory.store import STATES, Store, numbers, quoted, vectors
+from sociogram.memory.store import STATES, Store, exchanged, numbers, quoted, vectors
 from sociogram.watch.keep import allowed_bytes, readable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def build(store: Store) -> None:
     from lancedb.index import IvfFlat
 
     table = store.database.open_table(STATES)
-    table.create_index("state", config=IvfFlat(distance_type="l2", num_partitions=max(1, round(table.count_rows() ** 0.5))))
+    table.create_index("state", config=IvfFlat(distance_type="l2", num_partitions=index.cells(table.count_rows())))
 
 
 class Recall:
@@ -83,7 +83,7 @@ class Recall:
             raise InputError(f"{self._store.folder}: a passage whose states are to be found was removed meanwhile")
         states, following = numbers(found.column("state")), found.column("next").to_numpy()
         if self._shuffle is not None:
-            following = np.random.default_rng(self._shuffle).permutation(following)
+            following = following[exchanged(len(following), self._shuffle)]
         return torch.from_numpy(states.copy()), torch.from_numpy(following.copy())
 
     def _only_ours(self) -> str:
@@ -95,9 +95,8 @@ class Recall:
 
     def _asked(self, table: Any, state: Tensor, count: int) -> tuple[Tensor, Tensor]:
         asked = state.detach().cpu().float().numpy()
-        cells = round(table.count_rows() ** 0.5)
         search = table.search(list(asked), vector_column_name="state").distance_type("l2").limit(count)
-        search = search.nprobes(max(index.LEAST, cells // index.PROBED)).where(self._only_ours(), prefilter=True)
+        search = search.nprobes(index.probed(table.count_rows())).where(self._only_ours(), prefilter=True)
         found = search.select(["next", "_distance"]).to_pandas()
         if "query_index" not in found:
             found["query_index"] = 0

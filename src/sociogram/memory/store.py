@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from sociogram.core.errors import InputError, MissingExtraError
 from sociogram.core.files import whole
@@ -26,6 +26,8 @@ FORMAT = 2
 """Of the folder's layout."""
 PASSAGES, MEANINGS, STATES = "passages", "meanings", "states"
 ABOUT, PENDING, LOCK = "memory.json", "pending.json", "writer.lock"
+EVERY = 64
+"""Changes of a table after which its pieces are put together."""
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""
 
@@ -33,15 +35,17 @@ PATIENCE = 60.0
 class Store:
     """The tables in one folder. Any number of readers, one writer at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a folder, or make one.
+    def __init__(self, folder: Path, kind: str = "memory") -> None:
+        """Open a folder of this kind ("memory", "store of notes"), or make one.
 
         Raises:
             InputError: the folder holds something else, or cannot be made.
             MissingExtraError: LanceDB is not installed.
         """
         self.folder = folder
-        self.database = _connected(folder)
+        self.database = _connected(folder, kind)
+        if (about := self.about) and (there := about.get("kind", "memory")) != kind:
+            raise InputError(f"{folder} is a {there}, not a {kind}: name another folder")
 
     @property
     def about(self) -> dict[str, Any]:
@@ -95,11 +99,16 @@ class Store:
         return {str(name) for name in self.database.list_tables().tables}
 
     def add(self, table: str, rows: pa.Table) -> None:
-        """Append rows to a table, which is made where there is none: one step, that is done or not."""
-        if table in self.names():
-            self.database.open_table(table).add(rows)
-        else:
+        """Append rows to a table, which is made where there is none: one step, that is done or not. Now and then a table's pieces
+        are put together, without which each addition would take longer than the one before.
+        """
+        if table not in self.names():
             self.database.create_table(table, data=rows)
+            return
+        grown = self.database.open_table(table)
+        grown.add(rows)
+        if grown.version % EVERY == 0:
+            grown.optimize()
 
     def rows(self, table: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table | None:
         """A table's rows; None where there is no such table."""
@@ -155,20 +164,25 @@ def quoted(ids: Sequence[str]) -> str:
     return ", ".join("'" + one.replace("'", "''") + "'" for one in ids)
 
 
-def _connected(folder: Path) -> Any:
+def _connected(folder: Path, kind: str) -> Any:
     try:
         import lancedb
     except ImportError as error:
-        raise MissingExtraError("a memory needs LanceDB: pip install 'sociogram[memory]'") from error
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; a memory is a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
-        raise InputError(f"{folder} holds other things than a memory: name a new folder, or one that a memory was made in")
+        raise MissingExtraError(f"a {kind} needs LanceDB: pip install 'sociogram[memory]'") from error
     try:
+        if folder.is_file():
+            raise InputError(f"{folder} is a file; a {kind} is a folder")
+        if folder.is_dir() and _others(folder) and not (folder / ABOUT).is_file():
+            raise InputError(f"{folder} holds other things than a {kind}: name a new folder, or one that a {kind} was made in")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}") from error
     return lancedb.connect(folder)
+
+
+def _others(folder: Path) -> bool:
+    """Whether there is more in it than what the first writer leaves behind if it is killed before it said what this is."""
+    return any(not file.name.removeprefix(".").startswith((LOCK, "pending.", "memory.")) for file in folder.iterdir())
 
 
 def vectors(array: Float[np.ndarray, "row width"]) -> pa.FixedSizeListArray:
@@ -182,3 +196,11 @@ def numbers(column: pa.ChunkedArray) -> Float[np.ndarray, "row width"]:
     """A column as rows of numbers."""
     joined = column.combine_chunks()
     return np.asarray(joined.flatten().to_numpy(zero_copy_only=False)).reshape(len(joined), -1)
+
+
+def exchanged(count: int, seed: int) -> Int[np.ndarray, " row"]:
+    """Whose place each of so many takes when all are dealt out anew, none (of two or more) its own."""
+    order = np.random.default_rng(seed).permutation(count)
+    found = np.empty(count, dtype=np.int64)
+    found[order] = np.roll(order, 1)
+    return found

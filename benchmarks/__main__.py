@@ -8,7 +8,19 @@ from importlib import import_module
 from benchmarks.report import save, show, write_page
 from benchmarks.system import machine
 
-NAMES = ("recording", "cold_start", "imports", "memory", "networks", "nulls", "page", "steering", "streaming", "topology")
+NAMES = (
+    "recording",
+    "cold_start",
+    "densify",
+    "imports",
+    "memory",
+    "networks",
+    "nulls",
+    "page",
+    "steering",
+    "streaming",
+    "topology",
+)
 LONG = ("streaming",)
 """Those with a part that takes about an hour: with --long it runs in place of the rest and has a result file of its own."""
 

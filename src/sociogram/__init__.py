@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from sociogram.graphs.spectrum import Spectrum
     from sociogram.graphs.testing import NullTest
     from sociogram.memory.collection import Collection
+    from sociogram.memory.dense import Dense
+    from sociogram.memory.densify import densify
     from sociogram.memory.letters import Bundle, Letters
     from sociogram.memory.memory import Memory
     from sociogram.models.anatomy import Anatomy
@@ -83,6 +85,8 @@ _HOME = {
     "Receipt": "steering.receipt",
     "Collection": "memory.collection",
     "Memory": "memory.memory",
+    "Dense": "memory.dense",
+    "densify": "memory.densify",
     **dict.fromkeys(("Bundle", "Letters"), "memory.letters"),
     **dict.fromkeys(("Comparison", "compare"), "steering.compare"),
     "Agreement": "graphs.agreement",
@@ -134,6 +138,7 @@ __all__ = [
     "Communities",
     "CommunitySeries",
     "Comparison",
+    "Dense",
     "Difference",
     "Distances",
     "EditDidNotLand",
@@ -170,6 +175,7 @@ __all__ = [
     "__version__",
     "compare",
     "coverage",
+    "densify",
     "edits",
     "grow",
     "inertia",

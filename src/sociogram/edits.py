@@ -1,9 +1,9 @@
 """The edits that `sg.steer` takes, by the names they print and store under.
 
-Edges: `cut`, `set_weight`, `scale_edges`, `force`. Heads: `mute`, `scale_head`, `mean_ablate`, `freeze`, `swap`, `graft`. Who
-may talk to whom: `window`, `strided`, `random`, `blocks`, `clusters`, `bottleneck`, `isolate`. Another sequence: `attend`,
-`add_head`, `blend`, with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at
-`layer=` and `query=`). All others take `layer=`, `head=`, most of them `query=` (readers), and the first four `key=` (senders),
+Edges: `cut`, `set_weight`, `scale_edges`, `scale_odds`, `force`. Heads: `mute`, `scale_head`, `mean_ablate`, `freeze`, `swap`,
+`graft`. Who may talk to whom: `window`, `strided`, `random`, `blocks`, `clusters`, `bottleneck`, `isolate`. Another sequence:
+`attend`, `add_head`, `blend`, with a `Source`. The residual stream: `add`, `project_out`, `patch`, `cut_skip`, `skip_layer` (at
+`layer=` and `query=`). All others take `layer=`, `head=`, most of them `query=` (readers), and the first five `key=` (senders),
 by number, slice, text, condition, or a list of these; what is left out means all. `parse` reads the text form, `to_json` and
 `from_json` store lists. A rule of your own is a subclass of `Topology` with a method `keeps`.
 """
@@ -25,6 +25,7 @@ from sociogram.steering.graft import Graft as graft
 from sociogram.steering.heads import Freeze as freeze
 from sociogram.steering.heads import Swap as swap
 from sociogram.steering.means import MeanAblate as mean_ablate
+from sociogram.steering.odds import ScaleOdds as scale_odds
 from sociogram.steering.output import KnnLM as knn_lm
 from sociogram.steering.residual import Add as add
 from sociogram.steering.residual import CutSkip as cut_skip
@@ -68,6 +69,7 @@ __all__ = [
     "random",
     "scale_edges",
     "scale_head",
+    "scale_odds",
     "set_weight",
     "skip_layer",
     "strided",

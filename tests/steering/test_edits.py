@@ -35,6 +35,7 @@ EDITS = st.one_of(
         edits.set_weight, key=ADDRESSES, value=st.floats(0, 1), policy=st.sampled_from(["renormalise", "leave", "to_first"])
     ),
     st.builds(edits.scale_edges, query=ADDRESSES, factor=st.floats(0, 9)),
+    st.builds(edits.scale_odds, key=ADDRESSES, factor=st.floats(0.1, 9)),
     st.builds(edits.force, key=ONES, share=st.floats(0, 1)),
     st.builds(edits.window, width=st.integers(1, 9), sinks=st.integers(0, 3)),
     st.builds(edits.bottleneck, council=st.lists(st.integers(0, 9), min_size=1, max_size=3)),
@@ -71,6 +72,7 @@ def test_addresses_keep_their_meaning(where: Any) -> None:
         ("set_weight value=2", "an attention weight lies between 0 and 1"),
         ("set_weight value=x", "a finite number is needed"),
         ("scale_edges factor=-1", "cannot become negative"),
+        ("scale_odds factor=0", "a number above 0 is needed; to take edges away, use cut"),
         ("set_weight value=0.5 policy=loud", "choose one of renormalise, leave, to_first, to_sink"),
         ("force share=0.5", "force needs the tokens to rely on"),
         ("window width=0", "a whole number, at least 1"),

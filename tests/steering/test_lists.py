@@ -27,6 +27,7 @@ def made(kind: Any, **arguments: Any) -> st.SearchStrategy[Any]:
 EDITS = st.one_of(
     made(edits.cut, layer=LAYERS, head=HEADS, query=LATER, key=TOKENS.filter(lambda key: key is not None)),
     made(edits.scale_edges, layer=LAYERS, head=HEADS, query=LATER, key=TOKENS, factor=st.floats(0, 4)),
+    made(edits.scale_odds, layer=LAYERS, head=HEADS, query=LATER, key=TOKENS, factor=st.floats(0.1, 9)),
     made(edits.set_weight, layer=LAYERS, head=HEADS, query=LATER, key=TOKENS, value=st.floats(0, 1), policy=st.just("leave")),
     made(edits.force, layer=LAYERS, head=HEADS, key=TOKENS.filter(lambda key: key is not None), share=st.floats(0, 1)),
     made(edits.scale_head, layer=LAYERS, head=HEADS, query=LATER, factor=st.floats(-2, 2)),

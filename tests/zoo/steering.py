@@ -34,6 +34,7 @@ def identities(rec: sg.Recording, layer: int) -> Iterator[edits.Edit]:
     """Edits that change nothing."""
     tokens, width = rec.dataset.sizes["key"], rec.dataset.sizes["d_model"]
     yield edits.scale_edges(factor=1.0)
+    yield edits.scale_odds(factor=1.0)
     yield edits.scale_head(layer=layer, factor=1.0)
     yield edits.window(width=10_000)
     yield edits.clusters(layer=layer, count=tokens)
@@ -54,6 +55,7 @@ def changes(rec: sg.Recording, layer: int) -> Iterator[edits.Edit]:
     yield edits.cut(layer=layer, head=0, key=0, query=slice(1, None))
     yield edits.set_weight(layer=layer, key=0, value=0.9, query=slice(1, None))
     yield edits.force(layer=layer, key=0, share=0.9)
+    yield edits.scale_odds(layer=layer, key=0, factor=5.0)
     yield edits.mute(layer=layer, head=1)
     yield edits.scale_head(layer=layer, head=0, factor=3.0)
     yield edits.mean_ablate(layer=layer, head=0, reference=[[5, 6, 7, 8]])

@@ -187,7 +187,8 @@ class Attend(Edit):
         if call.bias is not None or additive(call) is not None:
             raise InputError(
                 f"`{self}`: this model adds a bias of its own for each pair of positions, and there is none for places before "
-                'the first token: give positions="as_stored" or "none" (no bias for the source then)'
+                'the first token: give positions="as_stored" or "none" (no bias for the source then). Where the bias is that of '
+                "scale_odds, put that edit after this one"
             )
 
     def _is_plain(self, ready: _Ready) -> bool:

@@ -20,6 +20,7 @@ from sociogram.models.seam import Session
 from sociogram.steering.base import Edit, Scene
 from sociogram.steering.clock import Clock, asks_moments
 from sociogram.steering.compiled import Act, Plan
+from sociogram.steering.odds import ScaleOdds
 from sociogram.steering.splint import Splint
 from sociogram.steering.tally import Tally
 
@@ -155,6 +156,10 @@ class PlanEditor:
             elif not _is_decoding(after):
                 weights = weights_of(after)[0][..., -there.shape[-1] :]
                 changed, moved = weights != 0, weights.abs().sum((0, 2, 3))
+        elif isinstance(act.edit, ScaleOdds):
+            changed = torch.zeros_like(there) if after is before else there
+            if after.query.shape[2] <= MEASURED and after is not before:
+                moved = (weights_of(after)[0] - weights_of(before)[0]).abs().sum((0, 2, 3))
         self.tally.add(act, there.sum((0, 2, 3)), changed.sum((0, 2, 3)), moved)
 
     def _met(self, act: Act, call: AttentionCall) -> tuple[Tensor, Tensor, tuple[int, int]]:

@@ -19,6 +19,7 @@ from sociogram.steering.edits import Cut, Force, Mute, ScaleEdges, ScaleHead, Se
 from sociogram.steering.graft import Graft
 from sociogram.steering.heads import Freeze, Swap
 from sociogram.steering.means import MeanAblate
+from sociogram.steering.odds import ScaleOdds
 from sociogram.steering.output import KnnLM
 from sociogram.steering.residual import Add, CutSkip, Patch, ProjectOut, SkipLayer
 from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Strided, Topology, Window
@@ -26,7 +27,7 @@ from sociogram.steering.topology import Blocks, Bottleneck, Isolate, Random, Str
 KINDS: dict[str, type[Edit]] = {
     kind.name: kind
     for kind in (
-        Cut, SetWeight, ScaleEdges, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead, Blend,
+        Cut, SetWeight, ScaleEdges, ScaleOdds, Force, Mute, ScaleHead, MeanAblate, Freeze, Swap, Graft, Attend, AddHead, Blend,
         Window, Strided, Random, Blocks, Clusters, Bottleneck, Isolate,
         Add, ProjectOut, Patch, CutSkip, SkipLayer, KnnLM,
     )

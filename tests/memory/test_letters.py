@@ -243,6 +243,17 @@ def test_passages_of_a_memory_are_forgotten_in_the_order_in_which_they_were_made
     )
 
 
+def test_letters_are_named_by_their_folder(llama: sg.Model, letters: sg.Letters) -> None:
+    edit = edits.attend(source=letters, forget=0.5)
+    stored = edits.from_json(edits.to_json([edit]))[0]
+    assert stored.source == str(letters.folder) == edits.parse(str(edit)).source
+    found = []
+    for one in (edit, stored):
+        with sg.steer(llama, one) as steered:
+            found.append(steered.logits([3, 5, 8]))
+    assert torch.equal(*found)
+
+
 def test_many_writers_number_their_letters_one_after_the_other(llama: sg.Model, tmp_path: Path) -> None:
     past = sg.Past.of(llama, [1, 2])
     with ThreadPoolExecutor(8) as pool:

@@ -121,13 +121,31 @@ def test_a_collection_is_some_of_it_as_it_was(llama: sg.Model, memory: sg.Memory
     assert len(collection) == 1
 
 
+def test_a_collection_is_a_head_of_its_own(llama: sg.Model, memory: sg.Memory) -> None:
+    """Grafted beside a head, it hears nobody but the collection: twice the gain is twice the message, none is none."""
+    collection = memory.collection(memory.passages["id"][1:].tolist())
+    told = []
+    for gain in (0.0, 1.0, 2.0):
+        with sg.steer(llama, edits.add_head(source=collection, layer=0, head=1, gain=gain)) as steered:
+            rec = steered.record(PROMPT)
+        outside = rec.stack("decoder_outside")
+        assert outside["key_token"].values.tolist() == list(sg.Past.of(llama, B).texts)
+        told.append(outside["weights"].values[0].sum(-1))
+    np.testing.assert_allclose(told[1][1], 1, atol=1e-6)
+    assert not told[1][[0, 2, 3]].any()
+    np.testing.assert_allclose(told[2], 2 * told[1], atol=1e-6)
+    assert not told[0].any()
+
+
 def test_shuffled_values_tell_other_things(llama: sg.Model, memory: sg.Memory) -> None:
-    """The control that a gain must not pass: the same keys with values of other tokens."""
-    source = memory.heard_by(llama)
+    """The control that a gain must not pass: the same keys with values of other tokens, none its own."""
+    source, other = memory.heard_by(llama), memory.shuffled(seed=1).heard_by(llama)
     plain = logits(llama, edits.attend(source=source))
-    held = {name: (key, value.flip(1)) for name in source._calls if (told := source.told(name)) for key, value in [told]}
-    source._held = held
-    assert not torch.allclose(logits(llama, edits.attend(source=source)), plain, atol=1e-4)
+    assert not torch.allclose(logits(llama, edits.attend(source=other)), plain, atol=1e-4)
+    for name in source._calls:
+        (key, value), (same, exchanged) = source.told(name), other.told(name)
+        assert torch.equal(key, same)
+        assert sorted(value[0].tolist()) == sorted(exchanged[0].tolist())
 
 
 def test_another_model_is_refused(memory: sg.Memory) -> None:

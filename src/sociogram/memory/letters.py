@@ -210,6 +210,10 @@ class Letters:
         """All letters, oldest first: what `edits.attend(source=letters)` listens to. Errors as `read`."""
         return self.read(model)
 
+    def __fspath__(self) -> str:
+        """The folder, by which edits that listen to all letters are stored."""
+        return str(self.folder)
+
     def _file(self, number: int) -> Path:
         known = [path for path in self.folder.glob(f"*{SUFFIX}") if _LETTER.fullmatch(path.name) and int(path.stem) == number]
         return known[0] if known else self.folder / f"{number:04d}{SUFFIX}"

@@ -127,12 +127,19 @@ def source_of(edit: str, given: Any, model: Model, stack: str | None = None) -> 
 
 
 def opened(given: Any, model: Model) -> Any:
-    """A memory (or what else has `heard_by`) for the model that listens, from itself or its path; anything else as it is."""
-    if isinstance(given, str | PathLike) and (Path(given) / MEMORY).is_file() and not hasattr(given, "heard_by"):
-        from sociogram import Memory  # the public face: memories are made of what is here
-
-        given = Memory(given)
+    """A memory or letters (or what else has `heard_by`) for the model that listens, from itself or its path; else as it is."""
+    if isinstance(given, str | PathLike) and not hasattr(given, "heard_by"):
+        given = _folder(Path(given)) or given
     return given.heard_by(model) if hasattr(given, "heard_by") else given
+
+
+def _folder(path: Path) -> Any:
+    """What a folder holds, if that is a memory or letters; None otherwise."""
+    import sociogram as sg  # the public face: memories and letters are made of what is here
+
+    if (path / MEMORY).is_file():
+        return sg.Memory(path)
+    return sg.Letters(path) if next(path.glob("[0-9]*.safetensors"), None) else None
 
 
 def _loaded(path: Path, model: Model, stack: str | None) -> Source:

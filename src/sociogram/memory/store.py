@@ -7,6 +7,7 @@ changed is noted in a file first, so that the next writer can take away what an 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -165,6 +166,7 @@ def quoted(ids: Sequence[str]) -> str:
 
 
 def _connected(folder: Path, kind: str) -> Any:
+    os.environ.setdefault("LANCEDB_LOG", "error")  # else it warns, unasked, of parts of an index that nothing fell into
     try:
         import lancedb
     except ImportError as error:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ PASSAGES, MEANINGS, STATES = "passages", "meanings", "states"
 ABOUT, PENDING, LOCK = "memory.json", "pending.json", "writer.lock"
 EVERY = 64
 """Changes of a table after which its pieces are put together."""
+KEPT = timedelta(hours=1)
+"""For so long states of a table that are no longer the last stay readable, for those who read just then."""
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""
 
@@ -109,7 +112,7 @@ class Store:
         grown = self.database.open_table(table)
         grown.add(rows)
         if grown.version % EVERY == 0:
-            grown.optimize()
+            grown.optimize(cleanup_older_than=KEPT)
 
     def rows(self, table: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table | None:
         """A table's rows; None where there is no such table."""

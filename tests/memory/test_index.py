@@ -181,3 +181,44 @@ def test_many_additions_are_put_together(llama: sg.Model, tmp_path: Path, monkey
     assert torch.equal(run(llama, source=memory), run(llama, source=whole))
     monkeypatch.setattr(index, "EXACT_UP_TO", 0)
     torch.testing.assert_close(run(llama, source=memory), run(llama, source=whole), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("always")
+def test_an_index_that_keys_have_outgrown_is_not_asked(llama: sg.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made of one token's key, it knows nothing of others: all are compared until it is made again."""
+    memory = sg.Memory(tmp_path / "memory")
+    memory.add([7], model=llama)
+    memory.index()
+    for seed in range(6):
+        memory.add(torch.randint(1, 60, (20,), generator=torch.Generator().manual_seed(seed)).tolist(), model=llama)
+    outgrown = run(llama, source=memory)
+    memory.index()
+    again = run(llama, source=memory)
+    monkeypatch.setattr(index, "EXACT_UP_TO", 10**9)
+    exact = run(llama, source=memory)
+    torch.testing.assert_close(outgrown, exact, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(again, exact, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_collection_of_which_something_went_is_refused_by_the_index_too(llama: sg.Model, tmp_path: Path) -> None:
+    memory = sg.Memory(tmp_path / "memory")
+    ids = [memory.add([seed + 1, 2, 3, 50 - seed], model=llama) for seed in range(4)]
+    memory.index()
+    collection = memory.collection(ids)
+    assert run(llama, source=collection, top_k=100).isfinite().all()
+    memory.remove(ids[0])
+    memory.add([9, 8, 7, 6], model=llama)
+    memory.index()
+    with pytest.raises(sg.InputError, match="removed meanwhile: make the collection again"):
+        run(llama, source=collection)
+
+
+def test_sources_of_the_same_tokens_are_told_apart(llama: sg.Model, memory: sg.Memory) -> None:
+    """A memory and its control, heard in other layers: each message is booked to the one that told it."""
+    one = edits.add_head(source=memory, layer=0, gain=0.5, positions="none")
+    two = edits.add_head(source=memory.shuffled(seed=1), layer=[0, 1], gain=0.25, positions="none")
+    with sg.steer(llama, [one, two]) as steered:
+        outside = steered.record(PROMPT).stack("decoder_outside")
+    shares = outside["weights"].groupby("key_source").sum("key").sel(head=0, query=0)
+    np.testing.assert_allclose(shares.transpose("layer", "key_source").values, [[0.5, 0.25], [0, 0.25]], atol=1e-5)

@@ -78,8 +78,19 @@ def test_a_text_that_is_known_is_said_again(llama: sg.Model, memory: sg.Memory) 
     assert said.argmax(-1)[:-1].tolist() == A[1:]
     other = logits(llama, edits.knn_lm(source=memory.shuffled(seed=1), lam=1.0, temperature=0.01), ids=A)
     assert other.argmax(-1)[:-1].tolist() != A[1:]
+    gone = memory.collection(memory.passages["id"].tolist())
     some = memory.collection(memory.passages["id"][1:].tolist())
     assert set(logits(llama, edits.knn_lm(source=some, lam=1.0), ids=A).argmax(-1).tolist()) <= set(B[1:])
+    memory.remove(memory.passages["id"].iloc[0])
+    with pytest.raises(sg.InputError, match="removed meanwhile: make the collection again"):
+        logits(llama, edits.knn_lm(source=gone), ids=A)
+
+
+@pytest.mark.parametrize("name", ["bert", "t5"])
+def test_who_does_not_write_from_left_to_right_is_refused(name: str, tmp_path: Path) -> None:
+    memory = sg.Memory(tmp_path / "memory")
+    with pytest.raises(sg.InputError, match="does not write from left to right alone"):
+        memory.add(A, model=sg.load(specimen(name).model), keep=("states",))
 
 
 def test_it_lands_where_it_is_addressed(llama: sg.Model, memory: sg.Memory) -> None:

@@ -201,6 +201,13 @@ def test_what_cannot_be_added_is_refused(llama: sg.Model, memory: sg.Memory) -> 
         ('keep="qkv"', lambda: memory.add(sg.record(llama, A))),
         ("give a text to look for", lambda: memory.search("  ")),
         ("a whole number from 1 up", lambda: memory.search("sea", top=0)),
+        (r"keep=\[\['keys'\]\]\): a tuple of", lambda: memory.add(A, model=llama, keep=[["keys"]])),
+        (r"origin=None\): a text is needed", lambda: memory.add(A, model=llama, origin=None)),
+        (r"text=5\): a text is needed", lambda: memory.add(A, model=llama, text=5)),
+        (r"memory.remove\(\): name the passages", lambda: memory.remove()),
+        (r"give a text to look for, or a list of ids", lambda: memory.collection(5)),
+        (r"shuffled\(seed=-1\): a whole number from 0 up", lambda: memory.shuffled(seed=-1)),
+        (r"sg.Memory\(None\): give the path of a folder", lambda: sg.Memory(None)),
     ):
         with pytest.raises(sg.InputError, match=words):
             call()
@@ -346,6 +353,28 @@ def test_a_full_disk_is_said_in_our_words(memory: sg.Memory, llama: sg.Model, mo
     for file in (memory._store.folder / "told_0.lance" / "data").iterdir():
         file.unlink()
     with pytest.raises(sg.InputError, match="cannot be read: Not found"):
+        logits(llama, edits.attend(source=memory))
+
+
+def test_a_broken_note_of_a_writer_stops_nobody(memory: sg.Memory, llama: sg.Model) -> None:
+    (memory._store.folder / "pending.json").write_text("{")
+    memory.add(A, model=llama)
+    assert len(memory) == 3
+    assert memory._store.count("told_0") == memory.stats["tokens"]
+
+
+def test_a_table_that_is_gone_is_named(memory: sg.Memory, llama: sg.Model) -> None:
+    memory._store.database.drop_table("told_1")
+    for call in (lambda: logits(llama, edits.attend(source=memory)), memory.index):
+        with pytest.raises(sg.InputError, match="is damaged: its table told_1 is gone"):
+            call()
+
+
+def test_more_tokens_than_there_are_places_before_the_prompt(llama: sg.Model, tmp_path: Path) -> None:
+    memory = sg.Memory(tmp_path / "long")
+    for _ in range(3):
+        memory.add(list(range(1, 31)), model=llama)
+    with pytest.raises(sg.InputError, match=r'`attend .*90 tokens cannot all stand before the prompt .*positions="none"'):
         logits(llama, edits.attend(source=memory))
 
 

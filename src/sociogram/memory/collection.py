@@ -65,6 +65,8 @@ class Collection:
         """The control that a memory must beat: the same keys and states, but each tells what another token of it would tell (none
         its own, the same exchange in all layers and heads), and is followed by what followed another.
         """
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"shuffled(seed={seed!r}): a whole number from 0 up")
         return Collection(self._store, self._table, self._rotation, seed)
 
     def told(self, name: Name) -> Told | None:

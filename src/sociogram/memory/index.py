@@ -19,12 +19,12 @@ from torch import Tensor
 
 from sociogram.core.errors import InputError
 from sociogram.memory.passages import Told
-from sociogram.memory.store import Store, numbers, quoted, vectors
-from sociogram.memory.told import key_column, parts, told_table
+from sociogram.memory.store import KEPT, PASSAGES, Store, numbers, quoted, vectors
+from sociogram.memory.told import check_there, key_column, parts, told_table
 
 EXACT_UP_TO = 200_000
 """Tokens up to which all keys are compared: an index is slower there (benchmarks/memory_search.py)."""
-PROBED = 12
+PROBED = 8
 """One of so many parts of the index is searched, and at least `LEAST`."""
 LEAST = 32
 SMALL = 4_096
@@ -50,10 +50,14 @@ class Bent:
         return cls(mean, float(np.linalg.norm(keys - mean, axis=1).max()))
 
     def keys(self, keys: Float[np.ndarray, "key d_head"]) -> Float[np.ndarray, "key longer"]:
-        """Keys as the index has them, one channel more; a later key that is longer than all before stays a little too long."""
+        """Keys as the index has them, one channel more."""
         centred = keys - self.mean
         rest = np.maximum(self.length**2 - (centred**2).sum(1, keepdims=True), 0)
         return np.concatenate([centred, np.sqrt(rest)], 1).astype(np.float32)
+
+    def is_outgrown(self, keys: Float[np.ndarray, "key d_head"]) -> bool:
+        """Whether some of the keys are longer than all that it was made for."""
+        return bool((np.linalg.norm(keys - self.mean, axis=1) > self.length * (1 + 1e-6)).any())
 
     def queries(self, queries: Float[np.ndarray, "query d_head"]) -> Float[np.ndarray, "query longer"]:
         """Queries as the index is asked."""
@@ -67,7 +71,8 @@ def build(store: Store, number: int, heads: Sequence[int]) -> None:
     from lancedb.index import IvfFlat
 
     table = store.rows(told_table(number))
-    assert table is not None
+    if table is None:
+        raise InputError(f"{store.folder} is damaged: its table {told_table(number)} is gone")
     plain = [name for name in table.column_names if not name.startswith("sought_")]
     table, bent = table.select(plain), {}
     for head in heads:
@@ -80,6 +85,8 @@ def build(store: Store, number: int, heads: Sequence[int]) -> None:
     )
     for head in heads:
         made.create_index(sought_column(head), config=IvfFlat(distance_type="l2", num_partitions=cells(len(table))))
+    made.optimize(cleanup_older_than=KEPT)
+    _note(store, number, outgrown=False)
 
 
 def cells(rows: int) -> int:
@@ -103,8 +110,19 @@ def completed(store: Store, number: int, rows: Any) -> Any:
     if told_table(number) not in store.names():
         return rows
     for head, bent in bends(store.database.open_table(told_table(number))).items():
-        rows = rows.append_column(sought_column(head), vectors(bent.keys(numbers(rows.column(key_column(head))))))
+        keys = numbers(rows.column(key_column(head)))
+        if bent.is_outgrown(keys):
+            _note(store, number, outgrown=True)
+        rows = rows.append_column(sought_column(head), vectors(bent.keys(keys)))
     return rows
+
+
+def _note(store: Store, number: int, *, outgrown: bool) -> None:
+    """Whether keys were added to a call that are longer than its index can tell: it is not asked then."""
+    about = store.about
+    known = set(about.pop("outgrown", []))
+    if (str(number) in known) != outgrown:
+        store.describe({**about, "outgrown": sorted(known ^ {str(number)})})
 
 
 class Search:
@@ -116,9 +134,14 @@ class Search:
         self._starts = dict(zip(ids, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True)) if ids else {}
         self._tables: dict[int, tuple[Any, dict[int, Bent]]] = {}
 
+    def _opened(self, number: int) -> Any:
+        if told_table(number) not in self._store.names():
+            raise InputError(f"{self._store.folder} is damaged: its table {told_table(number)} is gone")
+        return self._store.database.open_table(told_table(number))
+
     def bytes_of(self, number: int) -> int:
         """What the keys and values of all its tokens take, in bytes."""
-        table = self._store.database.open_table(told_table(number))
+        table = self._opened(number)
         width = sum(f.type.list_size * f.type.value_type.bit_width // 8 for f in table.schema if hasattr(f.type, "list_size"))
         return self.tokens * width
 
@@ -133,9 +156,12 @@ class Search:
         """For each query the columns of those found (any where nobody asks), which tokens the columns are, and their keys and
         values; None without an index, or where so few tokens are there that comparing all is quicker.
         """
-        table, bent = self._table(number)
-        if self.tokens <= EXACT_UP_TO or len(bent) < heads:
+        if self.tokens <= EXACT_UP_TO:
             return None
+        table, bent = self._table(number)
+        if len(bent) < heads:
+            return None
+        count = min(count, self.tokens)
         found, rows = torch.full((*asking.shape, count), -1), []
         for head, (mine, which) in enumerate(zip(query.chunk(heads), asking.cpu().chunk(heads), strict=True)):
             if bool(which.any()):
@@ -149,9 +175,11 @@ class Search:
 
     def _table(self, number: int) -> tuple[Any, dict[int, Bent]]:
         if number not in self._tables:
-            table = self._store.database.open_table(told_table(number))
+            check_there(self._store, self.ids)
+            table = self._opened(number)
             indexed = {column for index in table.list_indices() for column in index.columns}
-            self._tables[number] = table, {h: one for h, one in bends(table).items() if sought_column(h) in indexed}
+            known = bends(table) if f"{number}" not in self._store.about.get("outgrown", []) else {}
+            self._tables[number] = table, {h: one for h, one in known.items() if sought_column(h) in indexed}
         return self._tables[number]
 
     def _asked(
@@ -171,7 +199,7 @@ class Search:
 
     def _only_ours(self, search: Any, table: Any) -> Any:
         """Without passages that the collection does not have."""
-        if self.tokens == table.count_rows():
+        if len(self.ids) == self._store.count(PASSAGES):
             return search
         return search.where(f"passage IN ({quoted(self.ids)})", prefilter=True)
 

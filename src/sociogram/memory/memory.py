@@ -52,6 +52,8 @@ class Memory:
             InputError: the folder holds something else, or cannot be made.
             MissingExtraError: LanceDB is not installed (`pip install 'sociogram[memory]'`).
         """
+        if not isinstance(path, str | PathLike):
+            raise InputError(f"sg.Memory({path!r}): give the path of a folder")
         self._store = Store(Path(path))
 
     def add(
@@ -82,7 +84,10 @@ class Memory:
             InputError: what cannot be read; another model or other layers than the memory's; a folder that cannot be written to.
             UnsupportedModelError: a model without a cache of keys and values (give a recording).
         """
-        if isinstance(keep, str) or not keep or set(keep) - {"keys", "states"}:
+        for what_for, given in (("origin", origin), ("text", "" if text is None else text)):
+            if not isinstance(given, str):
+                raise InputError(f"memory.add({what_for}={given!r}): a text is needed")
+        if not isinstance(keep, list | tuple) or not keep or any(one not in ("keys", "states") for one in keep):
             raise InputError(f'memory.add(keep={keep!r}): a tuple of "keys", "states" or both')
         reader, passage = passage_of(what, model, layers, origin, text, keep)
         with self._store.writing(passage.id):
@@ -102,6 +107,8 @@ class Memory:
         Raises:
             InputError: no passage of this id.
         """
+        if not ids:
+            raise InputError("memory.remove(): name the passages, memory.remove(id, id); memory.passages lists those there are")
         self._known(ids)
         with self._store.writing(*ids):
             self._store.remove(ids)
@@ -110,7 +117,8 @@ class Memory:
         """Make the index by which `edits.attend(source=memory, top_k=, positions="none")` finds its tokens among very many.
 
         All keys are compared up to 200,000 tokens, which is quicker there; beyond, LanceDB's index finds about 95 of 100 of the
-        same tokens (docs/benchmarks.md). What is added later is found too, more slowly: make the index again then.
+        same tokens (docs/benchmarks.md). What is added later is found too, more slowly, while none of its keys is longer than all
+        that were there; else all keys are compared again, until the index is made anew.
 
         Args:
             layers: whose keys; all that the memory keeps when left out. Each layer costs a search in every pass.
@@ -182,10 +190,12 @@ class Memory:
         Raises:
             InputError: as `search`; no passage of an id; none at all.
         """
+        if not isinstance(query, str | Sequence):
+            raise InputError(f"memory.collection({query!r}): give a text to look for, or a list of ids")
         ids = self.search(query, top=top)["id"].tolist() if isinstance(query, str) else list(query)
+        self._known(ids)
         if twice := [one for one, often in Counter(ids).items() if often > 1]:
             raise InputError(f"memory.collection([...]): {twice[0]!r} is named twice: a passage is heard once")
-        self._known(ids)
         if not ids:
             raise InputError(f"memory.collection({query!r}): there is no passage to collect")
         return Collection(self._store, listed(self._store, ids))
@@ -210,6 +220,8 @@ class Memory:
         return Collection(self._store, listed(self._store, None)).heard_by(model)
 
     def _known(self, ids: Sequence[str]) -> None:
+        if odd := [one for one in ids if not isinstance(one, str)]:
+            raise InputError(f"{odd[0]!r} is no passage's id: memory.passages lists those there are")
         there = set(listed(self._store, None)["id"])
         if missing := [one for one in ids if one not in there]:
             raise InputError(f"no passage {missing[0]!r} in {self._store.folder}: memory.passages lists those there are")
@@ -253,8 +265,8 @@ def _row(passage: Passage) -> Any:
     return pa.table(
         {
             "id": [passage.id],
-            "text": [passage.text],
-            "origin": [passage.origin],
+            "text": pa.array([passage.text], pa.string()),
+            "origin": pa.array([passage.origin], pa.string()),
             "made": [datetime.now(UTC).isoformat(timespec="microseconds")],
             "tokens": [list(passage.tokens)],
             "positions": [passage.positions.tolist()],

@@ -82,6 +82,11 @@ def _with_states(
         raise InputError(f"memory.add(keep={tuple(keep)!r}): a {type(what).__name__.lower()} holds no states: give the text")
     if model is None:
         raise InputError("memory.add(text): which model is to read it? memory.add(text, model=...)")
+    if not model.hf.can_generate() or model.hf.config.is_encoder_decoder:
+        raise InputError(
+            f"memory.add(keep={tuple(keep)!r}): states are kept with the token that a model writes next, and "
+            f"{type(model.hf).__name__} does not write from left to right alone"
+        )
     if "keys" in keep:
         model, passage = passage_of(what, model, layers, origin, text)
     else:

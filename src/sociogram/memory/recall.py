@@ -13,6 +13,7 @@ from torch import Tensor
 from sociogram.core.errors import InputError, MemoryLimitError
 from sociogram.memory import index
 from sociogram.memory.store import STATES, Store, exchanged, numbers, quoted, vectors
+from sociogram.memory.told import check_there
 from sociogram.watch.keep import allowed_bytes, readable
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ class Recall:
             raise InputError(f"{self._store.folder} keeps no states: add passages with memory.add(..., keep=('states',))")
         if self._shuffle is None and rows > index.EXACT_UP_TO and (table := self._indexed()) is not None:
             return self._asked(table, state, count)
-        known, following = self._held = self._held or self._read(rows)
+        if self._held is None:
+            check_there(self._store, self._ids)
+            self._held = self._read(rows)
+        known, following = self._held
         if known.shape[1] != state.shape[1]:
             raise InputError(f"states of {state.shape[1]} numbers are asked for, and {self._store.folder} keeps {known.shape[1]}")
         apart = torch.cdist(state.cpu().to(known.dtype), known, compute_mode="donot_use_mm_for_euclid_dist")
@@ -79,8 +83,6 @@ class Recall:
             )
         found = self._store.rows(STATES, ["state", "next"], self._only_ours())
         assert found is not None
-        if not len(found):
-            raise InputError(f"{self._store.folder}: a passage whose states are to be found was removed meanwhile")
         states, following = numbers(found.column("state")), found.column("next").to_numpy()
         if self._shuffle is not None:
             following = following[exchanged(len(following), self._shuffle)]
@@ -94,6 +96,7 @@ class Recall:
         return table if table.list_indices() else None
 
     def _asked(self, table: Any, state: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        check_there(self._store, self._ids)
         asked = state.detach().cpu().float().numpy()
         search = table.search(list(asked), vector_column_name="state").distance_type("l2").limit(count)
         search = search.nprobes(index.probed(table.count_rows())).where(self._only_ours(), prefilter=True)

@@ -30,7 +30,7 @@ PASSAGES, MEANINGS, STATES = "passages", "meanings", "states"
 ABOUT, PENDING, LOCK = "memory.json", "pending.json", "writer.lock"
 EVERY = 64
 """Changes of a table after which its pieces are put together."""
-KEPT = timedelta(hours=1)
+KEPT = timedelta(minutes=2)
 """For so long states of a table that are no longer the last stay readable, for those who read just then."""
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""
@@ -80,7 +80,7 @@ class Store:
         try:
             with FileLock(self.folder / LOCK, timeout=PATIENCE):
                 if pending.is_file():
-                    self._tidy(json.loads(pending.read_text(encoding="utf-8")))
+                    self._tidy(self._pending(pending))
                 with whole(pending) as part:
                     part.write_text(json.dumps(changed), encoding="utf-8")
                 with _plainly(self.folder, "written to"):
@@ -138,6 +138,16 @@ class Store:
         for table in (PASSAGES, *sorted(self.names() - {PASSAGES})):
             if table in self.names():
                 self.database.open_table(table).delete(f"{_key(table)} IN ({quoted(ids)})")
+
+    def _pending(self, file: Path) -> list[str]:
+        """What an interrupted writer was changing; all that is not whole, where its note cannot be read."""
+        try:
+            return [str(one) for one in json.loads(file.read_text(encoding="utf-8"))]
+        except ValueError:
+            tables = self.names() - {PASSAGES}
+            return sorted(
+                {one for name in tables if (rows := self.rows(name, ["passage"])) for one in rows["passage"].to_pylist()}
+            )
 
     def _tidy(self, changed: Sequence[str]) -> None:
         """Take away what is left of passages that are not there."""

@@ -66,15 +66,24 @@ def read_all(store: Store, number: int, heads: int, order: Sequence[str], tokens
     table = store.rows(told_table(number), where=None if every else f"passage IN ({quoted(order)})")
     rank = {one: place for place, one in enumerate(order)}
     passage = np.array([] if table is None else [rank.get(one, -1) for one in table.column("passage").to_pylist()], dtype=int)
-    if table is None or int((passage >= 0).sum()) != tokens or not _there(store, order):
-        raise InputError(f"{store.folder}: a passage that is to be heard was removed meanwhile: make the collection again")
+    if table is None:
+        raise InputError(f"{store.folder} is damaged: its table {told_table(number)} is gone")
+    check_there(store, order)
+    if int((passage >= 0).sum()) != tokens:
+        raise InputError(f"{store.folder} is damaged: {told_table(number)} does not hold what its passages say")
     places = np.lexsort((table.column("place").to_numpy(), passage))
     return parts(table, heads, places[passage[places] >= 0])
 
 
-def _there(store: Store, order: Sequence[str]) -> bool:
+def check_there(store: Store, order: Sequence[str]) -> None:
+    """Refuse passages of which some were removed.
+
+    Raises:
+        InputError: some of the passages are gone.
+    """
     known = store.rows(PASSAGES, ["id"])
-    return known is not None and set(order) <= set(known.column("id").to_pylist())
+    if known is None or not set(order) <= set(known.column("id").to_pylist()):
+        raise InputError(f"{store.folder}: a passage that is to be heard was removed meanwhile: make the collection again")
 
 
 def parts(table: pa.Table, heads: int, order: np.ndarray) -> Told:

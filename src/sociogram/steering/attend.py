@@ -177,11 +177,18 @@ class Attend(Edit):
             like, old = scene.call.key, ready.source.positions
             if ready.rotation is not None and self.positions == "before":
                 self._check_bias(scene.call)
-                key = ready.rotation.move(name, key, old, torch.arange(-len(old), 0))
+                key = self._before(ready.rotation, name, key, old)
             elif ready.rotation is not None:
                 key = ready.rotation.move(name, key, old, torch.zeros_like(old))
             ready.moved[name] = key.to(like)[None], value.to(like)[None]
         return ready.moved[name]
+
+    def _before(self, rotation: Rotation, name: tuple[str, int], key: Tensor, old: Tensor) -> Tensor:
+        try:
+            return rotation.move(name, key, old, torch.arange(-len(old), 0))
+        except InputError as error:
+            said = f"`{self}`: the source's {len(old):,} tokens cannot all stand before the prompt ({error})"
+            raise InputError(f'{said}: give positions="none" or "as_stored"') from error
 
     def _check_bias(self, call: AttentionCall) -> None:
         if call.bias is not None or additive(call) is not None:

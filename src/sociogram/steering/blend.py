@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sociogram.core.errors import InputError
@@ -105,7 +104,7 @@ def _voices(given: Any) -> Iterator[tuple[Any, Any]]:
 
 def _source(blend: Blend, source: Any) -> str:
     """A path in quotes, as Python reads it; what lives in memory only in angle brackets."""
-    return repr(str(source)) if isinstance(source, str | PathLike | Path) else Edit.spelled(blend, source)
+    return repr(fspath(source)) if isinstance(source, str | PathLike) else Edit.spelled(blend, source)
 
 
 def _gain(gain: Any) -> str:

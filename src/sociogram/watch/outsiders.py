@@ -27,7 +27,7 @@ class Outsiders:
 
     def in_columns(self, index: int, heard: HeardRun) -> HeardRun:
         """What one layer heard in one pass, every sender at its column; who tells nothing here has zeros."""
-        told, seen = heard.told, Counter[tuple[str, tuple[str, ...]]]()
+        told, seen = heard.told, Counter[tuple[object, ...]]()
         columns = [column for one in told.outside for column in self._of(one, seen)]
         width, place = len(self.names), torch.tensor(columns, device=told.value.device)
         assert told.weights is not None
@@ -50,14 +50,14 @@ class Outsiders:
             called[source] = label if seen[label] == 1 else f"{label} ({seen[label]})"
         return [called[source] for source in self._sources]
 
-    def _of(self, one: Outside, seen: Counter[tuple[str, tuple[str, ...]]]) -> list[int]:
-        """The columns of one source's keys. A source is told by its label and its tokens' names; a second one of the same in a
-        layer is another source. One that is heard in part is told by who appended it.
+    def _of(self, one: Outside, seen: Counter[tuple[object, ...]]) -> list[int]:
+        """The columns of one source's keys. A source is told by its label and by who appended it; a second one of the same names
+        in a layer is another source.
         """
+        part = one.label, id(one.source)
         if one.places is not None:
-            part = one.label, id(one.source)
             return [self._column(part, (place,), (name,)) for name, place in zip(one.names, one.places, strict=True)]
-        source = one.label, one.names
+        source = *part, one.names
         seen[source] += 1
         start = self._column((*source, seen[source]), (), one.names)
         return list(range(start, start + one.count))

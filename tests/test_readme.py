@@ -48,6 +48,7 @@ def test_each_command_of_the_readme_runs(line: str) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", ["howto", "networks", "grow", "memory", "voices", "notes"])
 def test_the_pages_run_as_they_stand(page: str, tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), flags=re.DOTALL))

@@ -21,6 +21,7 @@ REASONS = [
     "has no single self-attention",
     "adds a bias of its own",
     "has (no|.) branch(es)? that (is|are) an MLP",
+    "pass a soft cap",
 ]
 """Why an edit cannot act in a family."""
 NAMES = sorted({name for names in classes.CLASSES.values() for name in names})

@@ -153,7 +153,7 @@ def test_too_large_for_memory_names_the_way_out(llama: sg.Model, memory: sg.Memo
         sg.MemoryLimitError, match=r'top_k= and positions="none" after memory.index\(\), which reads what it finds'
     ):
         run(llama, source=memory)
-    monkeypatch.setattr(index, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(index, "allowed_bytes", lambda _: 1_000)
     assert run(llama, source=memory).isfinite().all()
 
 

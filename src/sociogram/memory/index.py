@@ -21,9 +21,10 @@ from sociogram.core.errors import InputError
 from sociogram.memory.passages import Told
 from sociogram.memory.store import KEPT, PASSAGES, Store, numbers, quoted, vectors
 from sociogram.memory.told import check_there, key_column, parts, told_table
+from sociogram.watch.keep import allowed_bytes
 
-EXACT_UP_TO = 200_000
-"""Tokens up to which all keys are compared: an index is slower there (benchmarks/memory_search.py)."""
+EXACT_UP_TO = 400_000
+"""Tokens up to which all keys are compared, if they find room: an index is slower there (benchmarks/memory.py)."""
 PROBED = 8
 """One of so many parts of the index is searched, and at least `LEAST`."""
 LEAST = 32
@@ -133,6 +134,7 @@ class Search:
         self._store, self.ids, self.tokens = store, ids, int(sum(lengths))
         self._starts = dict(zip(ids, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True)) if ids else {}
         self._tables: dict[int, tuple[Any, dict[int, Bent]]] = {}
+        self._room: dict[int, bool] = {}
 
     def _opened(self, number: int) -> Any:
         if told_table(number) not in self._store.names():
@@ -156,7 +158,7 @@ class Search:
         """For each query the columns of those found (any where nobody asks), which tokens the columns are, and their keys and
         values; None without an index, or where so few tokens are there that comparing all is quicker.
         """
-        if self.tokens <= EXACT_UP_TO:
+        if self.tokens <= EXACT_UP_TO and self._fits(number):
             return None
         table, bent = self._table(number)
         if len(bent) < heads:
@@ -172,6 +174,12 @@ class Search:
             return None
         places = found[found >= 0].unique()
         return torch.searchsorted(places, found), places, self._fetched(table, heads, np.unique(np.concatenate(rows)), places)
+
+    def _fits(self, number: int) -> bool:
+        """Whether there is room to compare all keys of a call; looked at once."""
+        if number not in self._room:
+            self._room[number] = 3 * self.bytes_of(number) <= allowed_bytes(None)
+        return self._room[number]
 
     def _table(self, number: int) -> tuple[Any, dict[int, Bent]]:
         if number not in self._tables:

@@ -116,9 +116,9 @@ class Memory:
     def index(self, layers: Given = None) -> None:
         """Make the index by which `edits.attend(source=memory, top_k=, positions="none")` finds its tokens among very many.
 
-        All keys are compared up to 200,000 tokens, which is quicker there; beyond, LanceDB's index finds about 95 of 100 of the
-        same tokens (docs/benchmarks.md). What is added later is found too, more slowly, while none of its keys is longer than all
-        that were there; else all keys are compared again, until the index is made anew.
+        All keys are compared up to 400,000 tokens, if they find room in memory, which is quicker there; else LanceDB's index
+        finds nearly all of the same tokens (docs/benchmarks.md). What is added later is found too, more slowly, while none of its
+        keys is longer than all that were there; else all keys are compared again, until the index is made anew.
 
         Args:
             layers: whose keys; all that the memory keeps when left out. Each layer costs a search in every pass.

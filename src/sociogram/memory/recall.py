@@ -52,7 +52,7 @@ class Recall:
         self, state: Float[Tensor, "query d_model"], count: int
     ) -> tuple[Float[Tensor, "query found"], Int[Tensor, "query found"]]:
         """Squared distances of the nearest states, nearest first, and the tokens that followed them; all are compared up to
-        200,000, beyond LanceDB's index is asked where there is one (`Memory.index`).
+        400,000, beyond LanceDB's index is asked where there is one (`Memory.index`).
 
         Raises:
             InputError: none are kept, or another width.

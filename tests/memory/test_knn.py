@@ -68,6 +68,16 @@ def test_the_mixture_is_that_of_the_paper(llama: sg.Model, memory: sg.Memory, la
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_states_are_compared_in_blocks_too(llama: sg.Model, memory: sg.Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = memory.heard_by(llama).recall(states_of(llama, PROMPT), 4)
+    monkeypatch.setattr("sociogram.memory.recall.ENTRIES", 1)
+    for one, other in zip(memory.heard_by(llama).recall(states_of(llama, PROMPT), 4), whole, strict=True):
+        torch.testing.assert_close(one, other)
+    known = torch.cat([states_of(llama, ids)[:-1] for ids in (A, B)])
+    expected = torch.cdist(states_of(llama, PROMPT).double(), known.double()).pow(2).sort(-1).values[:, :4]
+    torch.testing.assert_close(whole[0].double(), expected, atol=1e-4, rtol=1e-5)
+
+
 def test_without_a_share_nothing_changes(llama: sg.Model, memory: sg.Memory) -> None:
     assert torch.equal(logits(llama, edits.knn_lm(source=memory, lam=0.0)), llama.logits(PROMPT))
 

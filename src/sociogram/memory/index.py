@@ -25,7 +25,7 @@ from sociogram.watch.keep import allowed_bytes
 
 EXACT_UP_TO = 400_000
 """Tokens up to which all keys are compared, if they find room: an index is slower there (benchmarks/memory.py)."""
-PROBED = 8
+PROBED = 5
 """One of so many parts of the index is searched, and at least `LEAST`."""
 LEAST = 32
 SMALL = 4_096
@@ -69,8 +69,6 @@ class Bent:
 
 def build(store: Store, number: int, heads: Sequence[int]) -> None:
     """Write a call's table anew with what the index is of, and make the index of each of these heads."""
-    from lancedb.index import IvfFlat
-
     table = store.rows(told_table(number))
     if table is None:
         raise InputError(f"{store.folder} is damaged: its table {told_table(number)} is gone")
@@ -85,9 +83,18 @@ def build(store: Store, number: int, heads: Sequence[int]) -> None:
         told_table(number), data=table.replace_schema_metadata({"sought": json.dumps(said)}), mode="overwrite"
     )
     for head in heads:
-        made.create_index(sought_column(head), config=IvfFlat(distance_type="l2", num_partitions=cells(len(table))))
+        made.create_index(sought_column(head), config=parted(len(table)))
     made.optimize(cleanup_older_than=KEPT)
     _note(store, number, outgrown=False)
+
+
+def parted(rows: int) -> Any:
+    """An index of so many rows: whole vectors in about as many parts as each has rows. The size is told, not the number: else the
+    parts would be joined to few and large ones whenever the table's pieces are put together.
+    """
+    from lancedb.index import IvfFlat
+
+    return IvfFlat(distance_type="l2", target_partition_size=rows // cells(rows))
 
 
 def cells(rows: int) -> int:
@@ -133,8 +140,8 @@ class Search:
         """The passages in their order, and how many tokens each has."""
         self._store, self.ids, self.tokens = store, ids, int(sum(lengths))
         self._starts = dict(zip(ids, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True)) if ids else {}
-        self._tables: dict[int, tuple[Any, dict[int, Bent]]] = {}
         self._room: dict[int, bool] = {}
+        self._is_there = False
 
     def _opened(self, number: int) -> Any:
         if told_table(number) not in self._store.names():
@@ -182,13 +189,15 @@ class Search:
         return self._room[number]
 
     def _table(self, number: int) -> tuple[Any, dict[int, Bent]]:
-        if number not in self._tables:
+        """The table as it is now (older states of it do not last), and what its index is of."""
+        if not self._is_there:
             check_there(self._store, self.ids)
-            table = self._opened(number)
-            indexed = {column for index in table.list_indices() for column in index.columns}
-            known = bends(table) if f"{number}" not in self._store.about.get("outgrown", []) else {}
-            self._tables[number] = table, {h: one for h, one in known.items() if sought_column(h) in indexed}
-        return self._tables[number]
+            self._is_there = True
+        table, about = self._opened(number), self._store.about
+        if str(number) in about.get("outgrown", []):
+            return table, {}
+        indexed = {column for index in table.list_indices() for column in index.columns}
+        return table, {h: one for h, one in bends(table).items() if sought_column(h) in indexed}
 
     def _asked(
         self, table: Any, bent: Bent, head: int, query: Float[Tensor, "query d_head"], count: int

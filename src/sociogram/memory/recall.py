@@ -19,6 +19,9 @@ from sociogram.watch.keep import allowed_bytes, readable
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ENTRIES = 1 << 24
+"""Numbers that are looked through at once."""
+
 
 def state_rows(id: str, ids: Sequence[int], state: Float[Tensor, "token d_model"]) -> pa.Table:  # noqa: A002 - what it is
     """A row for every token that another one followed."""
@@ -32,10 +35,26 @@ def state_rows(id: str, ids: Sequence[int], state: Float[Tensor, "token d_model"
 
 def build(store: Store) -> None:
     """Make the index of the states."""
-    from lancedb.index import IvfFlat
-
     table = store.database.open_table(STATES)
-    table.create_index("state", config=IvfFlat(distance_type="l2", num_partitions=index.cells(table.count_rows())))
+    table.create_index("state", config=index.parted(table.count_rows()))
+
+
+def _bytes(table: Any, rows: int) -> int:
+    """What so many states take while they are read."""
+    kind = table.schema.field("state").type
+    return int(2 * rows * kind.list_size * kind.value_type.bit_width // 8)
+
+
+def _compared(
+    state: Float[Tensor, "query d_model"], known: Float[Tensor, "state d_model"], count: int
+) -> tuple[Float[Tensor, "query found"], Int[Tensor, "query found"]]:
+    """Squared distances of the nearest of all, and which they are: found by products, which are quick, and measured by
+    differences, which do not lose small ones.
+    """
+    apart = known.pow(2).sum(-1) - 2 * state @ known.T
+    place = apart.topk(min(count, len(known)), largest=False).indices
+    distance, order = (known[place] - state[:, None]).pow(2).sum(-1).sort(stable=True)
+    return distance, place.gather(-1, order)
 
 
 class Recall:
@@ -58,25 +77,32 @@ class Recall:
             InputError: none are kept, or another width.
             MemoryLimitError: there is no index, and they take more than half of the memory that is free.
         """
-        if not (rows := self._store.count(STATES)):
-            raise InputError(f"{self._store.folder} keeps no states: add passages with memory.add(..., keep=('states',))")
-        if self._shuffle is None and rows > index.EXACT_UP_TO and (table := self._indexed()) is not None:
-            return self._asked(table, state, count)
-        if self._held is None:
-            check_there(self._store, self._ids)
-            self._held = self._read(rows)
-        known, following = self._held
+        if self._held is None and (found := self._by_index(state, count)) is not None:
+            return found
+        known, following = self._held = self._held or self._read()
         if known.shape[1] != state.shape[1]:
             raise InputError(f"states of {state.shape[1]} numbers are asked for, and {self._store.folder} keeps {known.shape[1]}")
-        apart = torch.cdist(state.cpu().to(known.dtype), known, compute_mode="donot_use_mm_for_euclid_dist")
-        distance, place = apart.topk(min(count, len(known)), largest=False)
-        return distance**2, following[place]
+        width = max(len(known), min(count, len(known)) * known.shape[1])
+        blocks = state.cpu().to(known.dtype).split(max(1, ENTRIES // width))
+        distance, place = (torch.cat(parts) for parts in zip(*(_compared(rows, known, count) for rows in blocks), strict=True))
+        return distance, following[place]
 
-    def _read(self, rows: int) -> tuple[Tensor, Tensor]:
+    def _by_index(self, state: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
+        """What the index finds; None where there is none, or where comparing all is quicker."""
+        if not self._store.count(STATES):
+            raise InputError(f"{self._store.folder} keeps no states: add passages with memory.add(..., keep=('states',))")
+        check_there(self._store, self._ids)
         table = self._store.database.open_table(STATES)
-        width = table.schema.field("state").type
-        needed, allowed = 2 * rows * width.list_size * width.value_type.bit_width // 8, allowed_bytes(None)
-        if needed > allowed:
+        if self._shuffle is not None or not table.list_indices():
+            return None
+        rows = table.count_rows(self._only_ours())
+        small = rows <= index.EXACT_UP_TO and _bytes(table, rows) <= allowed_bytes(None)
+        return None if small else self._asked(table, state, count)
+
+    def _read(self) -> tuple[Tensor, Tensor]:
+        table = self._store.database.open_table(STATES)
+        rows = table.count_rows(self._only_ours())
+        if (needed := _bytes(table, rows)) > (allowed := allowed_bytes(None)):
             raise MemoryLimitError(
                 f"{rows:,} states take {readable(needed)}, and {readable(allowed)} are allowed: memory.index() makes an index, "
                 "which is read from disk"
@@ -91,12 +117,7 @@ class Recall:
     def _only_ours(self) -> str:
         return f"passage IN ({quoted(self._ids)})"
 
-    def _indexed(self) -> Any:
-        table = self._store.database.open_table(STATES)
-        return table if table.list_indices() else None
-
     def _asked(self, table: Any, state: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        check_there(self._store, self._ids)
         asked = state.detach().cpu().float().numpy()
         search = table.search(list(asked), vector_column_name="state").distance_type("l2").limit(count)
         search = search.nprobes(index.probed(table.count_rows())).where(self._only_ours(), prefilter=True)
